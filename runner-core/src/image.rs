@@ -1,0 +1,119 @@
+//! Image references and the progress of fetching them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A reference to an image, always with a tag or a digest: a name alone would pull every tag there is.
+///
+/// ```
+/// use runner_core::ImageRef;
+/// assert_eq!("cnap-runner".parse::<ImageRef>()?.as_str(), "cnap-runner:latest");
+/// assert_eq!("reg.example:5000/a/b".parse::<ImageRef>()?.as_str(), "reg.example:5000/a/b:latest");
+/// assert!("Cnap Runner".parse::<ImageRef>().is_err());
+/// # Ok::<(), runner_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ImageRef(String);
+
+impl ImageRef {
+    /// The reference as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = Error;
+
+    fn from_str(value: &str) -> Result<Self> {
+        let value = value.trim();
+        // What the engine accepts is its own affair; this keeps out what would bend the request's URL.
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b);
+        let begins = value.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let name = value.split(['@']).next().unwrap_or(value);
+        let name = match name.rsplit_once(':') {
+            // A colon before the last slash belongs to the registry's port.
+            Some((name, tag)) if !tag.contains('/') => name,
+            _ => name,
+        };
+        let path = name.split_once('/').map_or(name, |(_, path)| path);
+        let odd = !begins
+            || value.len() > 512
+            || !value.bytes().all(legal)
+            || value.contains("..")
+            || path.bytes().any(|b| b.is_ascii_uppercase());
+        if odd {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "read an image reference",
+                format!("{value:?} is not an image reference"),
+            )
+            .with_hint("write it as name:tag or name@sha256:…, in lower case"));
+        }
+        let tagged = value.contains('@') || value.len() > name.len();
+        Ok(Self(if tagged { value.to_owned() } else { format!("{value}:latest") }))
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// When an image is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// Only when the engine does not have it. The default: a start must not depend on a registry.
+    #[default]
+    Missing,
+    /// Never: an image that is not there is an error at once.
+    Never,
+}
+
+/// A step of fetching an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageProgress {
+    /// What the engine says it does.
+    pub status: String,
+    /// The layer it is about.
+    pub layer: Option<String>,
+    /// Bytes done and bytes in all, where the engine tells.
+    pub bytes: Option<(u64, u64)>,
+}
+
+/// An image that the engine has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The engine's id (`sha256:…`).
+    pub id: String,
+    /// Size in bytes, all layers.
+    pub size: u64,
+    /// Processor architecture, as the engine names it.
+    pub architecture: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_always_get_a_tag_and_hostile_ones_are_refused() {
+        for (text, want) in [
+            ("a", "a:latest"),
+            ("a:1", "a:1"),
+            ("a/b:1.2-x_y", "a/b:1.2-x_y"),
+            ("localhost:5000/a", "localhost:5000/a:latest"),
+            ("a@sha256:00", "a@sha256:00"),
+            ("Registry.Example/a:T", "Registry.Example/a:T"),
+        ] {
+            assert_eq!(text.parse::<ImageRef>().expect(text).as_str(), want);
+        }
+        for bad in ["", " ", "-a", "a b", "a?x=1", "a#b", "../a", "a/../b", "A", "é", "a\n"] {
+            // "a\n" is trimmed to a legal name, as a value from a file would be.
+            assert_eq!(bad.parse::<ImageRef>().is_err(), bad != "a\n", "{bad:?}");
+        }
+    }
+}
