@@ -1,0 +1,40 @@
+//! Taking away what a runner has: its container and its secrets.
+
+use runner_core::container::StopOptions;
+use runner_core::{ContainerId, Result, TaskId};
+
+use crate::config::LifecycleConfig;
+use crate::labels;
+use crate::manager::Ports;
+
+/// Stops a running container by its signal, then removes it and the secrets. Everything is tried; the first error
+/// is returned.
+pub(crate) async fn stop_and_remove(
+    ports: &Ports,
+    config: &LifecycleConfig,
+    task: &TaskId,
+    container: &ContainerId,
+) -> Result<()> {
+    let options = StopOptions { grace: config.stop.grace };
+    if let Err(error) = ports.runtime.stop(container, options).await {
+        // Removing kills; a stop that failed is only less polite.
+        tracing::warn!(task = %task, container = container.short(), error = error.chain(), "the stop failed; removing by force");
+    }
+    remove(ports, task, container).await
+}
+
+/// Removes the container, running or not, and the secrets.
+pub(crate) async fn remove(ports: &Ports, task: &TaskId, container: &ContainerId) -> Result<()> {
+    let removed =
+        ports.runtime.remove(container).await.map_err(|e| e.with_task(task).with_container(container));
+    let released = ports.workspaces.release(task).await;
+    removed.and(released)
+}
+
+/// Removes whatever container of this controller the task has: for a `create` whose answer never came.
+pub(crate) async fn remove_lost(ports: &Ports, config: &LifecycleConfig, task: &TaskId) -> Result<()> {
+    for info in ports.runtime.list(&labels::of_task(config, task)).await? {
+        ports.runtime.remove(&info.id).await?;
+    }
+    Ok(())
+}

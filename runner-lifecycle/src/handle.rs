@@ -1,0 +1,145 @@
+//! What a caller holds: commands go to the runner's own task, answers come back.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use runner_core::logs::{LogOptions, LogStream};
+use runner_core::phase::PhaseTimes;
+use runner_core::{
+    AgentId, ContainerId, Error, ErrorKind, Result, RunRequest, Runner, RunnerStatus, SessionId, TaskId, Turn,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::manager::Ports;
+
+/// A call on its way to the runner's task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Run { request: RunRequest, reply: oneshot::Sender<Result<Turn>> },
+    Cancel { reply: oneshot::Sender<Result<()>> },
+    Stop { reply: oneshot::Sender<Result<()>> },
+}
+
+/// Where the runner stands, and how it ended once it has.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) status: RunnerStatus,
+    /// How taking it away went.
+    pub(crate) ended: Option<Result<()>>,
+    /// Why it broke.
+    pub(crate) reason: Option<Error>,
+}
+
+/// One container, one agent server, one session. Made by [`RunnerManager::start`](crate::RunnerManager::start).
+///
+/// When the manager and all holders are gone without a [`stop`](Runner::stop), the runner's own task stops the
+/// container, as long as the tokio runtime lives.
+#[derive(Debug)]
+pub struct ContainerRunner {
+    pub(crate) task: TaskId,
+    pub(crate) agent: AgentId,
+    pub(crate) container: ContainerId,
+    pub(crate) session: SessionId,
+    pub(crate) phases: PhaseTimes,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) ports: Arc<Ports>,
+}
+
+impl ContainerRunner {
+    /// The agent that works in it.
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// The container.
+    pub fn container(&self) -> &ContainerId {
+        &self.container
+    }
+
+    /// The conversation.
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// How long each phase of the start took.
+    pub fn start_times(&self) -> &PhaseTimes {
+        &self.phases
+    }
+
+    /// Why the runner broke, if it has.
+    pub fn failure(&self) -> Option<Error> {
+        self.standing.borrow().reason.clone()
+    }
+
+    /// Sends a command and waits for its answer; `None` if the runner's task has ended.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Option<Result<T>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    fn not_ready(&self) -> Error {
+        let standing = self.standing.borrow();
+        let error = Error::new(
+            ErrorKind::NotReady,
+            "use a runner",
+            format!("it is {} and takes no turn", standing.status),
+        )
+        .with_hint("start the task again")
+        .with_task(&self.task);
+        match &standing.reason {
+            Some(reason) => error.with_source(reason.clone()),
+            None => error,
+        }
+    }
+
+    async fn wait_for_end(&self) -> Result<()> {
+        let mut standing = self.standing.clone();
+        match standing.wait_for(|s| s.ended.is_some()).await {
+            Ok(standing) => standing.ended.clone().unwrap_or(Ok(())),
+            Err(_closed) => {
+                Err(Error::new(ErrorKind::Internal, "stop a runner", "its task ended without saying how")
+                    .with_task(&self.task)
+                    .with_container(&self.container)
+                    .with_hint("the container may still be there: look for it by its label"))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Runner for ContainerRunner {
+    fn task(&self) -> &TaskId {
+        &self.task
+    }
+
+    fn status(&self) -> RunnerStatus {
+        self.standing.borrow().status
+    }
+
+    async fn run(&self, request: RunRequest) -> Result<Turn> {
+        match self.ask(|reply| Command::Run { request, reply }).await {
+            Some(answer) => answer.map_err(|e| e.with_task(&self.task)),
+            None => Err(self.not_ready()),
+        }
+    }
+
+    async fn cancel(&self) -> Result<()> {
+        // A runner that has ended has no turn.
+        self.ask(|reply| Command::Cancel { reply }).await.unwrap_or(Ok(()))
+    }
+
+    async fn logs(&self, options: LogOptions) -> Result<LogStream> {
+        let logs = self.ports.runtime.logs(&self.container, options).await;
+        logs.map_err(|e| e.with_task(&self.task).with_container(&self.container))
+    }
+
+    async fn stop(&self) -> Result<()> {
+        // The answer comes at the end; one that is lost because the end was reached otherwise is the same end.
+        match self.ask(|reply| Command::Stop { reply }).await {
+            Some(answer) => answer,
+            None => self.wait_for_end().await,
+        }
+    }
+}

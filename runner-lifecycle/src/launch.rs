@@ -1,0 +1,206 @@
+//! The steps of a start, in order; undone in reverse when one fails or the start is given up.
+
+mod readiness;
+mod spec;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runner_core::error::StartFailure;
+use runner_core::phase::{Phase, PhaseTimes, StartEvent};
+use runner_core::session::AgentEventStream;
+use runner_core::workspace_provider::{PreparedWorkspace, WorkspaceRequest};
+use runner_core::{AgentApi, ContainerId, Error, ErrorKind, ExitStatus, Result, SessionId, Sink};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::LifecycleConfig;
+use crate::ending;
+use crate::log_tail::log_tail;
+use crate::manager::{Ports, StartRequest};
+
+/// Undoing a start that failed has this long for all its steps; the adapters bound each step themselves.
+const UNDO_LIMIT: Duration = Duration::from_mins(1);
+
+/// A runner that has proved its readiness.
+pub(crate) struct Launched {
+    pub(crate) container: ContainerId,
+    pub(crate) api: Arc<dyn AgentApi>,
+    pub(crate) session: SessionId,
+    /// Open since before the session was made; `None` if it broke since.
+    pub(crate) stream: Option<AgentEventStream>,
+    pub(crate) phases: PhaseTimes,
+}
+
+/// What a start has made so far, to be undone in reverse.
+#[derive(Default)]
+struct Made {
+    workspace: bool,
+    create_sent: bool,
+    container: Option<ContainerId>,
+    exit: Option<ExitStatus>,
+    phases: PhaseTimes,
+    current: Option<(Phase, Instant)>,
+}
+
+/// A start under way.
+struct Launch<'a> {
+    ports: &'a Ports,
+    config: &'a LifecycleConfig,
+    request: &'a StartRequest,
+    progress: &'a Sink<StartEvent>,
+    made: Made,
+}
+
+/// Starts a runner. When it fails, or `cancel` is triggered, everything it made is gone again before it returns.
+pub(crate) async fn launch(
+    ports: &Ports,
+    config: &LifecycleConfig,
+    request: &StartRequest,
+    progress: &Sink<StartEvent>,
+    cancel: &CancellationToken,
+) -> Result<Launched> {
+    let mut launch = Launch { ports, config, request, progress, made: Made::default() };
+    let steps = cancel.run_until_cancelled(launch.steps()).await;
+    let error = match steps {
+        Some(Ok(launched)) => return Ok(launched),
+        Some(Err(error)) => error,
+        None => Error::new(ErrorKind::Canceled, "start a runner", "the start was given up"),
+    };
+    Err(launch.undo(error).await.with_task(&request.task).with_agent(&request.agent))
+}
+
+impl Launch<'_> {
+    async fn steps(&mut self) -> Result<Launched> {
+        let prepared = self.prepare().await?;
+        self.begin(Phase::Image);
+        let progress = self.progress.clone();
+        let image_progress = Sink::new(move |step| progress.send(StartEvent::Image(step)));
+        self.ports.runtime.ensure_image(&self.config.image, self.config.pull, image_progress).await?;
+        self.end();
+
+        self.begin(Phase::Create);
+        let server = self.ports.connector.requirements();
+        let spec = spec::container(self.config, self.request, &prepared, &server);
+        self.made.create_sent = true;
+        let container = self.ports.runtime.create(&spec).await?;
+        self.made.container = Some(container.clone());
+        self.end();
+
+        self.begin(Phase::Start);
+        self.ports.runtime.start(&container).await?;
+
+        // From here on the container's death ends the wait at once, whatever is being waited for.
+        let runtime = Arc::clone(&self.ports.runtime);
+        let watched = container.clone();
+        let death = async move { runtime.wait(&watched).await };
+        let limit = self.config.start.ready_timeout;
+        let mut last_failure = None;
+        let outcome = tokio::select! {
+            biased;
+            exit = death => Err(exit),
+            ready = timeout(limit, self.ready(&container, prepared, server, &mut last_failure)) => Ok(ready),
+        };
+        match outcome {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(_elapsed)) => Err(self.not_in_time(limit, last_failure)),
+            Err(exit) => Err(self.died(exit)),
+        }
+    }
+
+    async fn prepare(&mut self) -> Result<PreparedWorkspace> {
+        self.begin(Phase::Workspace);
+        self.made.workspace = true;
+        let request = WorkspaceRequest {
+            agent: self.request.agent.clone(),
+            task: self.request.task.clone(),
+            settings: self.request.settings.clone(),
+        };
+        let prepared = self.ports.workspaces.prepare(&request).await?;
+        self.end();
+        Ok(prepared)
+    }
+
+    fn not_in_time(&self, limit: Duration, last: Option<Error>) -> Error {
+        let phase = self.made.current.map_or(Phase::Start, |(phase, _)| phase);
+        let message =
+            format!("no session within {} s; it was still in the phase {phase}", limit.as_secs_f32());
+        let error = Error::new(ErrorKind::Timeout, "start a runner", message)
+            .with_hint("raise the start's time limit or the CPU limit, or start fewer runners at once")
+            .temporary();
+        match last {
+            Some(last) => error.with_source(last),
+            None => error,
+        }
+    }
+
+    fn died(&mut self, exit: Result<ExitStatus>) -> Error {
+        match exit {
+            Ok(exit) => {
+                let hint = if exit.oom_killed {
+                    "give it more memory"
+                } else {
+                    "its last log lines tell what it lacked"
+                };
+                self.made.exit = Some(exit);
+                Error::new(
+                    ErrorKind::ContainerExited,
+                    "start a runner",
+                    "the container ended before it was ready",
+                )
+                .with_hint(hint)
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn begin(&mut self, phase: Phase) {
+        self.made.current = Some((phase, Instant::now()));
+        self.progress.send(StartEvent::Began(phase));
+    }
+
+    fn end(&mut self) {
+        if let Some((phase, began)) = self.made.current.take() {
+            let took = began.elapsed();
+            self.made.phases.push(phase, took);
+            self.progress.send(StartEvent::Done(phase, took));
+        }
+    }
+
+    /// Takes away what was made, newest first, and gives the error what is known about the failure.
+    async fn undo(mut self, error: Error) -> Error {
+        self.end();
+        let mut failure =
+            StartFailure { phases: self.made.phases, exit: self.made.exit, log_tail: Vec::new() };
+        let task = &self.request.task;
+        let work = async {
+            if let Some(container) = &self.made.container {
+                let runtime = self.ports.runtime.as_ref();
+                failure.log_tail = log_tail(runtime, container, self.config.start.log_tail).await;
+                ending::remove(self.ports, task, container).await
+            } else {
+                // The answer to `create` may have been lost, and with it the container's id.
+                let lost = if self.made.create_sent {
+                    ending::remove_lost(self.ports, self.config, task).await
+                } else {
+                    Ok(())
+                };
+                let released =
+                    if self.made.workspace { self.ports.workspaces.release(task).await } else { Ok(()) };
+                lost.and(released)
+            }
+        };
+        match timeout(UNDO_LIMIT, work).await {
+            Ok(Ok(())) => {}
+            Ok(Err(left)) => {
+                tracing::error!(task = %task, error = left.chain(), "a failed start could not be undone");
+            }
+            Err(_) => tracing::error!(task = %task, "a failed start could not be undone in time"),
+        }
+        let error = match &self.made.container {
+            Some(container) => error.with_container(container),
+            None => error,
+        };
+        error.with_start_failure(failure)
+    }
+}

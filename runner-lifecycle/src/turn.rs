@@ -1,0 +1,12 @@
+//! One prompt, from the request to its outcome.
+
+mod calls;
+mod check;
+pub(crate) mod drive;
+mod feed;
+mod fold;
+mod outcome;
+mod over;
+
+#[cfg(test)]
+mod fold_tests;

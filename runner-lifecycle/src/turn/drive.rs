@@ -1,0 +1,279 @@
+//! A turn under way: asks the server, waits for events, and gives up in time.
+//!
+//! At any moment at most one request to the server is in flight, and everything else (events, the container's
+//! death, calls, clocks) is listened to beside it, so nothing that hangs can hide anything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runner_core::event::RunEventKind;
+use runner_core::session::{AgentEvent, AgentEventStream, Prompt};
+use runner_core::{AgentApi, Error, ErrorKind, MessageId, Result, RunRequest, RunResult, SessionId, Turn};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::calls::{Answer, Call};
+use super::check::CheckClock;
+use super::feed::Feed;
+use super::fold::TurnFold;
+use super::over::{Cut, Cutting, Lost, Over};
+use crate::actor::{Actor, End, answer, next_of};
+use crate::config::TurnConfig;
+use crate::handle::Command;
+
+/// First pause before the event stream is opened again; it doubles up to the longest.
+pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What the runner does after a turn.
+pub(crate) enum TurnEnd {
+    /// It takes the next one.
+    Ready,
+    /// It ends.
+    End(End),
+}
+
+/// Where the turn stands with its prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not sent yet.
+    Before,
+    /// On its way.
+    Sent,
+    /// Sent; whether it arrived is asked, because the answer was lost.
+    Unknown,
+    /// The server has it.
+    Accepted,
+}
+
+pub(super) struct Drive {
+    pub(super) api: Arc<dyn AgentApi>,
+    pub(super) session: SessionId,
+    pub(super) message: MessageId,
+    pub(super) prompt: Prompt,
+    pub(super) config: TurnConfig,
+    pub(super) began: Instant,
+    pub(super) deadline: Instant,
+    pub(super) stage: Stage,
+    pub(super) fold: TurnFold,
+    pub(super) clock: CheckClock,
+    pub(super) feed: Feed,
+    /// Events that wait for the prompt to be accepted, so that `Started` is the first.
+    pub(super) out: Vec<RunEventKind>,
+    pub(super) reply: Option<oneshot::Sender<Result<Turn>>>,
+    /// Set while the stream is lost: since when, the next try, the pause after it.
+    pub(super) lost_stream: Option<(Instant, Instant, Duration)>,
+    /// Whether the last check found the session at work.
+    pub(super) checked_busy: bool,
+    pub(super) cutting: Option<Cutting>,
+    pub(super) cancels: Vec<oneshot::Sender<Result<()>>>,
+    pub(super) stops: Vec<oneshot::Sender<Result<()>>>,
+}
+
+/// Runs one turn and tells what the runner does next.
+pub(crate) async fn turn(
+    actor: &mut Actor,
+    request: RunRequest,
+    reply: oneshot::Sender<Result<Turn>>,
+) -> TurnEnd {
+    let mut drive = Drive::new(actor, &request, reply);
+    let over = drive.run(actor).await;
+    drive.close(actor, over)
+}
+
+impl Drive {
+    fn new(actor: &Actor, request: &RunRequest, reply: oneshot::Sender<Result<Turn>>) -> Self {
+        let now = Instant::now();
+        let message = actor.api.next_message_id();
+        let config = actor.config.turn;
+        let lost_stream = actor.stream.is_none().then_some((now, now, RECONNECT_PAUSE));
+        Self {
+            api: Arc::clone(&actor.api),
+            session: actor.session.clone(),
+            prompt: Prompt {
+                message: message.clone(),
+                text: request.prompt().to_owned(),
+                model: request.model().cloned(),
+                system: request.system().map(str::to_owned),
+            },
+            fold: TurnFold::new(actor.session.clone(), message.clone(), actor.earlier_prompts.clone()),
+            message,
+            began: now,
+            deadline: now + request.timeout().unwrap_or(config.timeout),
+            stage: Stage::Before,
+            clock: CheckClock::new(now, config.probe_after),
+            feed: Feed::new(actor.next_seq, config.event_buffer),
+            config,
+            out: Vec::new(),
+            reply: Some(reply),
+            lost_stream,
+            checked_busy: false,
+            cutting: None,
+            cancels: Vec::new(),
+            stops: Vec::new(),
+        }
+    }
+
+    async fn run(&mut self, actor: &mut Actor) -> Over {
+        let mut call: Option<Call> = None;
+        let mut held = true;
+        loop {
+            let now = Instant::now();
+            if let Some(over) = self.over(now) {
+                return over;
+            }
+            if self.abort_is_due() && call.as_ref().is_some_and(|c| c.droppable) {
+                call = None;
+            }
+            if call.is_none() {
+                call = self.next_call(now, actor.stream.is_some());
+            }
+            let wake = self.wake_at(call.is_some());
+            tokio::select! {
+                biased;
+                exit = &mut actor.death => {
+                    let error = actor.death_of(exit).await;
+                    return self.lost(Lost::Container(error));
+                }
+                answer = answer_of(&mut call), if call.is_some() => {
+                    call = None;
+                    if let Some(over) = self.on_answer(answer, &mut actor.stream) {
+                        return over;
+                    }
+                }
+                event = next_of(&mut actor.stream), if actor.stream.is_some() => {
+                    self.on_event(event, &mut actor.stream);
+                }
+                command = actor.commands.recv(), if held => {
+                    held = command.is_some();
+                    self.on_command(command);
+                }
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// When there is something to decide even if nothing happens until then.
+    fn wake_at(&self, calling: bool) -> Instant {
+        let cut = self.cutting.as_ref().map(|c| c.until);
+        let mut wake = cut.unwrap_or(self.deadline);
+        if !calling {
+            if let Some((_, at, _)) = self.lost_stream {
+                wake = wake.min(at);
+            }
+            if matches!(self.stage, Stage::Unknown | Stage::Accepted) {
+                wake = wake.min(self.clock.due());
+            }
+        }
+        if let Some((since, _, _)) = self.lost_stream {
+            wake = wake.min(since + self.config.reconnect);
+        }
+        wake
+    }
+
+    fn on_event(&mut self, event: Option<Result<AgentEvent>>, stream: &mut Option<AgentEventStream>) {
+        let now = Instant::now();
+        match event {
+            Some(Ok(event)) => {
+                if self.fold.on_event(&event, &mut self.out) {
+                    self.clock.note_activity(now);
+                }
+                self.flush();
+            }
+            broken => {
+                if let Some(Err(error)) = broken {
+                    tracing::debug!(session = %self.session, error = error.chain(), "the event stream broke");
+                }
+                *stream = None;
+                self.lost_stream = Some((now, now, RECONNECT_PAUSE));
+                if self.stage != Stage::Before {
+                    self.fold.note_gap();
+                }
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Option<Command>) {
+        let now = Instant::now();
+        match command {
+            Some(Command::Run { reply, .. }) => {
+                let busy = Error::new(ErrorKind::Busy, "run a turn", "another turn is under way")
+                    .with_session(&self.session)
+                    .with_hint("wait for its end, or cancel it")
+                    .temporary();
+                answer(reply, Err(busy));
+            }
+            Some(Command::Cancel { reply }) => {
+                self.cancels.push(reply);
+                self.cut(Cut::Canceled, now);
+            }
+            Some(Command::Stop { reply }) => {
+                self.stops.push(reply);
+                self.cut(Cut::Canceled, now);
+            }
+            // Nobody holds the runner any more; its task ends after the turn.
+            None => self.cut(Cut::Canceled, now),
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        if self.stage == Stage::Accepted {
+            for kind in self.out.drain(..) {
+                self.feed.send(kind);
+            }
+        }
+    }
+
+    /// Tells everybody how it ended, and what the runner does next.
+    fn close(mut self, actor: &mut Actor, over: Over) -> TurnEnd {
+        let (outcome, broken) = match over {
+            Over::Ended(outcome) => (Some(outcome), None),
+            Over::Broken(outcome, error) => (Some(outcome), Some(error)),
+            Over::Refused(error) => {
+                if let Some(reply) = self.reply.take() {
+                    answer(reply, Err(error.with_session(&self.session)));
+                }
+                (None, None)
+            }
+        };
+        actor.earlier_prompts = self.fold.prompts().to_vec();
+        actor.next_seq = self.feed.next_seq();
+        if let Some(outcome) = outcome {
+            if let Some(reply) = self.reply.take() {
+                // It broke before it began: the caller gets the error instead of a turn.
+                let error = broken.clone().unwrap_or_else(|| {
+                    Error::new(ErrorKind::Internal, "run a turn", "it ended before it began")
+                });
+                answer(reply, Err(error));
+            } else {
+                self.flush();
+                let result = RunResult {
+                    outcome,
+                    text: self.fold.text(),
+                    session: self.session,
+                    message: self.message,
+                    usage: self.fold.usage(),
+                    duration: self.began.elapsed(),
+                };
+                let ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(task = %actor.task, outcome = result.outcome.name(), ms, "a turn ended");
+                actor.next_seq = self.feed.finish(result);
+            }
+        }
+        for reply in self.cancels {
+            answer(reply, Ok(()));
+        }
+        match broken {
+            _ if !self.stops.is_empty() => TurnEnd::End(End::Asked(self.stops)),
+            Some(error) => TurnEnd::End(End::Broken(error)),
+            None => TurnEnd::Ready,
+        }
+    }
+}
+
+async fn answer_of(call: &mut Option<Call>) -> Answer {
+    match call {
+        Some(call) => (&mut call.answer).await,
+        None => std::future::pending().await,
+    }
+}
