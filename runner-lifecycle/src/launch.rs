@@ -49,10 +49,15 @@ struct Launch<'a> {
     config: &'a LifecycleConfig,
     request: &'a StartRequest,
     progress: &'a Sink<StartEvent>,
+    cancel: &'a CancellationToken,
     made: Made,
 }
 
 /// Starts a runner. When it fails, or `cancel` is triggered, everything it made is gone again before it returns.
+///
+/// Steps that make something are not cut off half-way: an engine goes on creating a container whose request was
+/// dropped, and it would appear after everything was looked through (seen on a real engine). Each of them is short
+/// and bounded by its adapter; what takes long, fetching an image and the boot, is given up at once.
 pub(crate) async fn launch(
     ports: &Ports,
     config: &LifecycleConfig,
@@ -60,14 +65,16 @@ pub(crate) async fn launch(
     progress: &Sink<StartEvent>,
     cancel: &CancellationToken,
 ) -> Result<Launched> {
-    let mut launch = Launch { ports, config, request, progress, made: Made::default() };
-    let steps = cancel.run_until_cancelled(launch.steps()).await;
-    let error = match steps {
-        Some(Ok(launched)) => return Ok(launched),
-        Some(Err(error)) => error,
-        None => Error::new(ErrorKind::Canceled, "start a runner", "the start was given up"),
+    let mut launch = Launch { ports, config, request, progress, cancel, made: Made::default() };
+    let error = match launch.steps().await {
+        Ok(launched) => return Ok(launched),
+        Err(error) => error,
     };
     Err(launch.undo(error).await.with_task(&request.task).with_agent(&request.agent))
+}
+
+fn given_up() -> Error {
+    Error::new(ErrorKind::Canceled, "start a runner", "the start was given up")
 }
 
 impl Launch<'_> {
@@ -76,7 +83,8 @@ impl Launch<'_> {
         self.begin(Phase::Image);
         let progress = self.progress.clone();
         let image_progress = Sink::new(move |step| progress.send(StartEvent::Image(step)));
-        self.ports.runtime.ensure_image(&self.config.image, self.config.pull, image_progress).await?;
+        let image = self.ports.runtime.ensure_image(&self.config.image, self.config.pull, image_progress);
+        self.cancel.run_until_cancelled(image).await.unwrap_or_else(|| Err(given_up()))?;
         self.end();
 
         self.begin(Phase::Create);
@@ -96,8 +104,10 @@ impl Launch<'_> {
         let death = async move { runtime.wait(&watched).await };
         let limit = self.config.start.ready_timeout;
         let mut last_failure = None;
+        let cancel = self.cancel;
         let outcome = tokio::select! {
             biased;
+            () = cancel.cancelled() => return Err(given_up()),
             exit = death => Err(exit),
             ready = timeout(limit, self.ready(&container, prepared, server, &mut last_failure)) => Ok(ready),
         };

@@ -1,0 +1,99 @@
+//! Waiting for a container's end.
+//!
+//! The engine's wait is only an alarm clock; what it rings for is read by inspect. Order matters: the wait is
+//! registered (its headers are there) before the container is looked at, so whatever ends after the look rings.
+//! `next-exit` rather than the default, which is already true for a container that has not been started.
+
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use runner_core::{ContainerId, ContainerInfo, ContainerState, Error, ExitStatus, Result};
+use tokio::time::timeout;
+
+use crate::backoff::Backoff;
+use crate::convert;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::json;
+
+const OPERATION: &str = "wait for the container's end";
+
+/// What the container is.
+pub(crate) async fn inspect(engine: &Engine, id: &ContainerId) -> Result<ContainerInfo, EngineError> {
+    convert::container(document(engine, id).await?)
+}
+
+/// The engine's description of the container.
+pub(crate) async fn document(engine: &Engine, id: &ContainerId) -> Result<json::Container, EngineError> {
+    let path = format!("/containers/{id}/json");
+    engine.json(Method::GET, &path, None, engine.budgets.read).await
+}
+
+/// Between looks at a container that no alarm is set for.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(crate) async fn wait(engine: &Engine, id: &ContainerId) -> Result<ExitStatus> {
+    let mut retries = retries(engine);
+    loop {
+        match round(engine, id).await {
+            Ok(Some(exit)) => return Ok(exit),
+            // The alarm rang, or was lost, and the container is not at its end: look again, never in a tight loop.
+            Ok(None) => {
+                // The engine has answered, so its next absence gets the whole time again.
+                retries = self::retries(engine);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(e) if e.is_engine_lost() => {
+                tracing::debug!(container = id.short(), error = %e, "the engine does not answer a wait");
+                if !retries.pause().await {
+                    return Err(error(e, id));
+                }
+            }
+            Err(e) => return Err(error(e, id)),
+        }
+    }
+}
+
+/// One registration and what comes of it. `None`: the container goes on.
+async fn round(engine: &Engine, id: &ContainerId) -> Result<Option<ExitStatus>, EngineError> {
+    let path = format!("/containers/{id}/wait?condition=next-exit");
+    let mut alarm = match engine.open(Method::POST, &path, engine.budgets.read).await {
+        Ok(alarm) => Some(alarm),
+        // Some engines send no headers before the end. Without an alarm, look from time to time.
+        Err(EngineError::Timeout { .. }) => None,
+        Err(e) => return Err(e),
+    };
+    loop {
+        if let ContainerState::Exited(exit) = inspect(engine, id).await?.state {
+            return Ok(Some(exit));
+        }
+        match &mut alarm {
+            // Silence is normal. Look, in case the engine has lost the event or the connection is half dead.
+            Some(alarm) => {
+                if timeout(engine.budgets.stream_idle, ring(alarm)).await.is_ok() {
+                    break;
+                }
+            }
+            None => tokio::time::sleep(LOOK).await,
+        }
+    }
+    match inspect(engine, id).await?.state {
+        ContainerState::Exited(exit) => Ok(Some(exit)),
+        _ => Ok(None),
+    }
+}
+
+/// Returns when the alarm rings or is lost. What it says does not matter.
+async fn ring(alarm: &mut Incoming) {
+    while let Some(Ok(_)) = alarm.frame().await {}
+}
+
+fn retries(engine: &Engine) -> Backoff {
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(2), engine.budgets.reconnect)
+}
+
+fn error(error: EngineError, id: &ContainerId) -> Error {
+    error.into_core(OPERATION).with_container(id)
+}
