@@ -26,3 +26,8 @@ mod env;
 pub use assembly::Stack;
 pub use config::StackConfig;
 pub use env::Environment;
+
+// The README's code must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
