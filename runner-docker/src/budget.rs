@@ -30,8 +30,8 @@ pub struct Budgets {
     pub stream_idle: Duration,
     /// How long a wait survives an engine that does not answer: a restart of the engine takes seconds.
     pub reconnect: Duration,
-    /// How long a call waits for one of the places of [`max_calls`](crate::DockerConfig::max_calls). Every place is
-    /// given back within its call's own limit.
+    /// How long a call waits for one of the places of [`max_calls`](crate::DockerConfig::max_calls), and for other
+    /// calls that prepare the shared network. Every place is given back within its call's own limit.
     pub queue: Duration,
 }
 

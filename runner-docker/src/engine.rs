@@ -7,7 +7,7 @@ use bollard::Docker;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Response;
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -165,7 +165,21 @@ impl Engine {
 
 async fn whole(body: Incoming) -> Result<Bytes, EngineError> {
     let read = Limited::new(body, MAX_DOCUMENT).collect().await;
-    read.map(http_body_util::Collected::to_bytes).map_err(|source| EngineError::Broken { source })
+    read.map(http_body_util::Collected::to_bytes).map_err(|source| {
+        if source.is::<LengthLimitError>() {
+            return EngineError::Decode { message: format!("it is larger than {MAX_DOCUMENT} bytes") };
+        }
+        EngineError::Broken { source }
+    })
+}
+
+/// Whether a text may be the name of a network or a volume: letters, digits, `_`, `.` and `-`, beginning with a letter
+/// or digit. What is not could be a path, or mean something else to an engine.
+pub(crate) fn is_name(text: &str, max: usize) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && text.len() <= max
 }
 
 /// Escapes a value for a query string.

@@ -151,6 +151,8 @@ pub(crate) fn judge(code: u16, message: &str) -> Verdict {
         404 if lower.contains("does not match the specified platform") => {
             verdict(Kind::ImageUnavailable, Permanent, "get the image for this architecture")
         }
+        // Before the network: a container may have one in its name.
+        404 if lower.contains("no such container") => verdict(Kind::NotFound, Permanent, ""),
         404 if lower.contains("network") => {
             verdict(Kind::Engine, Temporary, "the network is made again when needed")
         }
@@ -517,6 +519,7 @@ mod tests {
         assert!(!status(404, "No such container: network").is_network_unusable());
         assert!(!status(404, "network cnap-runner not found").is_gone(), "the container is not what is gone");
         assert!(status(404, "No such container: a").is_gone());
+        assert!(status(404, "No such container: my-network").is_gone());
         assert!(!status(404, "No such image: a").is_gone());
         assert!(
             status(403, "error while removing network: network x id y has active endpoints")

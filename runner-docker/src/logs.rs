@@ -173,6 +173,7 @@ impl LogReader {
             // A container that has ended says nothing more: only what is left is read.
             match self.state().await {
                 Ok(ContainerState::Created) if self.entries.is_start() => {
+                    self.retries = retries(&self.engine);
                     tokio::time::sleep(self.pause).await;
                     self.pause = (self.pause * 2).min(MAX_PAUSE);
                 }

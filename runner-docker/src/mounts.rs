@@ -16,6 +16,8 @@ use std::path::{Component, Path, PathBuf};
 use runner_core::container::{Mount, MountSource};
 use runner_core::{Error, ErrorKind, Result};
 
+use crate::engine::is_name;
+
 const OPERATION: &str = "check the mounts";
 
 /// Trees that belong to the system or to an engine. With any of these a container could change the host, or talk
@@ -58,8 +60,18 @@ pub(crate) enum AllowedSource {
 #[derive(Debug, Clone)]
 pub(crate) struct MountRules {
     forbidden: Vec<PathBuf>,
+    homes: Homes,
     /// Whether the engine sees the same files as we do.
     local: bool,
+}
+
+/// Where home directories are.
+#[derive(Debug, Clone)]
+struct Homes {
+    /// Directories that hold one per user.
+    parents: Vec<PathBuf>,
+    /// Single ones.
+    single: Vec<PathBuf>,
 }
 
 impl MountRules {
@@ -67,12 +79,16 @@ impl MountRules {
     pub(crate) fn new(local: bool, engine_paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut forbidden: Vec<PathBuf> = FORBIDDEN.iter().map(PathBuf::from).collect();
         forbidden.extend(engine_paths);
+        let mut homes = Homes { parents: vec!["/home".into()], single: vec!["/root".into()] };
         if local {
-            // `/var/run` leads to `/run` on most systems, a socket's path through links as well.
-            let resolved: Vec<_> = forbidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
-            forbidden.extend(resolved);
+            // `/var/run` leads to `/run` on most systems, `/home` to `/var/home` on some, a socket's path through
+            // links as well.
+            for paths in [&mut forbidden, &mut homes.parents, &mut homes.single] {
+                let resolved: Vec<_> = paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
+                paths.extend(resolved);
+            }
         }
-        Self { forbidden, local }
+        Self { forbidden, homes, local }
     }
 
     /// Judges every mount. Looks at the file system, so it may block.
@@ -133,7 +149,7 @@ impl MountRules {
                 return Some(format!("it contains {}, which belongs to the system", forbidden.display()));
             }
         }
-        let (home, inside) = home(path)?;
+        let (home, inside) = self.homes.of(path)?;
         match inside {
             None => Some(format!("{} is a home directory as a whole", home.display())),
             Some(name) if PRIVATE_IN_HOME.iter().any(|p| name == Path::new(p)) => {
@@ -162,25 +178,26 @@ impl MountRules {
 const ELSEWHERE: &str =
     "keep the agents' data in a directory of its own, such as /srv/runner or /var/lib/runner";
 
-/// The home directory that a path is or is in, and the first name below it.
-fn home(path: &Path) -> Option<(&Path, Option<&Path>)> {
-    let root = Path::new("/root");
-    let homes = Path::new("/home");
-    if path == homes {
-        return Some((path, None));
+impl Homes {
+    /// The home directory that a path is or is in, and the first name below it.
+    fn of<'a>(&self, path: &'a Path) -> Option<(&'a Path, Option<&'a Path>)> {
+        if self.parents.iter().any(|parent| path == parent) {
+            return Some((path, None));
+        }
+        let home = path.ancestors().find(|above| {
+            self.single.iter().any(|single| above == single)
+                || above.parent().is_some_and(|parent| self.parents.iter().any(|p| parent == p))
+        })?;
+        let below = path.strip_prefix(home).ok()?;
+        Some((home, below.iter().next().map(Path::new)))
     }
-    let home =
-        if path.starts_with(root) { root } else { path.ancestors().find(|a| a.parent() == Some(homes))? };
-    let below = path.strip_prefix(home).ok()?;
-    Some((home, below.iter().next().map(Path::new)))
 }
 
 fn volume(name: &str) -> Result<String> {
-    let mut bytes = name.bytes();
-    let legal = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        && name.len() <= 255;
-    if legal { Ok(name.to_owned()) } else { Err(refuse(format!("{name:?} is not the name of a volume"))) }
+    if is_name(name, 255) {
+        return Ok(name.to_owned());
+    }
+    Err(refuse(format!("{name:?} is not the name of a volume")))
 }
 
 fn utf8(path: &Path) -> Result<String> {
@@ -278,6 +295,7 @@ mod tests {
             "/home/u/.local/share/runner",
             "/home/u/work/.ssh",
             "/home2/u",
+            "/tmp/runner",
             "/etcetera",
             "/a:b,c d\"é",
         ] {
@@ -328,13 +346,34 @@ mod tests {
         // As after a bind mount of the forbidden directory, which needs more rights than a test has: the rule's
         // path leads to it, and the two texts have nothing in common.
         symlink("secret", root.join("alias")).unwrap();
-        let rules = MountRules { forbidden: vec![root.join("alias")], local: true };
+        let rules = MountRules { forbidden: vec![root.join("alias")], ..rules() };
         std::fs::create_dir_all(root.join("work")).unwrap();
         for path in ["secret", "secret/inner"] {
             let e = check(&rules, root.join(path)).expect_err(path);
             assert!(e.message().contains("under another name"), "{e}");
         }
         assert!(check(&rules, root.join("work")).is_ok());
+    }
+
+    /// As on systems where `/home` is a link to `/var/home`: the path is judged by where it leads, so the rule must be,
+    /// too.
+    #[test]
+    fn homes_are_known_by_where_they_really_are() {
+        let dir = dir();
+        let root = dir.path().canonicalize().unwrap();
+        for inside in ["homes/u/.ssh/keys", "homes/u/data", "admin/.aws", "admin/data"] {
+            std::fs::create_dir_all(root.join(inside)).unwrap();
+        }
+        symlink("homes", root.join("home")).unwrap();
+        let homes = Homes { parents: vec![root.join("homes")], single: vec![root.join("admin")] };
+        let rules = MountRules { homes, ..rules() };
+        for path in ["home", "home/u", "home/u/.ssh/keys", "homes/u/.ssh", "admin", "admin/.aws"] {
+            let e = check(&rules, root.join(path)).expect_err(path);
+            assert_eq!(e.kind(), ErrorKind::InvalidInput, "{path}: {e}");
+        }
+        for path in ["home/u/data", "admin/data"] {
+            assert!(check(&rules, root.join(path)).is_ok(), "{path}");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use runner_core::{Error, ErrorKind, Result};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use crate::backoff::Backoff;
 use crate::engine::{Engine, escape};
@@ -58,7 +59,7 @@ impl IsolatedNetwork {
 
     /// Makes sure that it exists. Returns the address at which containers reach the engine's host.
     pub(crate) async fn ensure(&self) -> Result<Option<IpAddr>> {
-        let mut known = self.known.lock().await;
+        let mut known = self.lock(OPERATION).await?;
         if let Some(known) = *known {
             return Ok(known.gateway);
         }
@@ -69,13 +70,13 @@ impl IsolatedNetwork {
 
     /// Looks again even if it was found before: the engine says that it is gone, or that there are two.
     pub(crate) async fn ensure_again(&self) -> Result<()> {
-        *self.known.lock().await = None;
+        *self.lock(OPERATION).await? = None;
         self.ensure().await.map(drop)
     }
 
     /// Removes it, and twins of it, unless a container names it. Being in use is not an error.
     pub(crate) async fn release(&self) -> Result<()> {
-        let mut known = self.known.lock().await;
+        let mut known = self.lock(RELEASE).await?;
         let found = self.named().await.map_err(|e| e.into_core(RELEASE))?;
         let ours: Vec<_> = found.into_iter().filter(is_ours).collect();
         if ours.is_empty() || self.is_named_by_a_container().await.map_err(|e| e.into_core(RELEASE))? {
@@ -86,6 +87,18 @@ impl IsolatedNetwork {
             self.remove(&network.id).await.map_err(|e| e.into_core(RELEASE))?;
         }
         Ok(())
+    }
+
+    /// Waits for its turn, for a bounded time: on an engine that hangs, each one before us takes a whole call's limit.
+    async fn lock(&self, operation: &'static str) -> Result<MutexGuard<'_, Option<Known>>> {
+        let limit = self.engine.budgets.queue;
+        timeout(limit, self.known.lock()).await.map_err(|_| {
+            let message =
+                format!("other calls are still busy with the network {:?} after {limit:?}", self.name);
+            Error::new(ErrorKind::Timeout, operation, message)
+                .temporary()
+                .with_hint("the engine hangs or is overloaded; see its own log")
+        })
     }
 
     async fn settle(&self) -> Result<Known> {

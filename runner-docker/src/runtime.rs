@@ -19,7 +19,7 @@ use runner_core::{
 };
 
 use crate::config::{DockerConfig, LogLimits};
-use crate::engine::Engine;
+use crate::engine::{Engine, is_name};
 use crate::error::EngineError;
 use crate::image::Images;
 use crate::mounts::{AllowedMount, MountRules};
@@ -189,11 +189,9 @@ async fn about(engine: &Engine, limit: Duration) -> Result<(json::Version, json:
 
 /// A network name is also a network mode, and some modes are the host's.
 fn check_network_name(name: &str) -> Result<()> {
-    let mut bytes = name.bytes();
-    let legal = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        && name.len() <= 128;
-    if legal && !matches!(name, "host" | "none" | "bridge" | "default" | "nat" | "private" | "slirp4netns") {
+    // Docker's and Podman's.
+    const MODES: &[&str] = &["host", "none", "bridge", "default", "nat", "private", "slirp4netns", "pasta"];
+    if is_name(name, 128) && !MODES.contains(&name) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidInput, CONNECT, format!("{name:?} cannot be the runners' network"))
@@ -226,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_network_name_is_never_one_of_the_engines_modes() {
-        for bad in ["", "host", "none", "bridge", "default", "container:abc", "a/b", "-a", "a b"] {
+        for bad in ["", "host", "none", "bridge", "default", "pasta", "container:abc", "a/b", "-a", "a b"] {
             assert_eq!(check_network_name(bad).unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
         }
         check_network_name("cnap-runner").unwrap();

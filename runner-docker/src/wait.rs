@@ -37,14 +37,10 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) async fn wait(engine: &Engine, id: &ContainerId) -> Result<ExitStatus> {
     let mut retries = retries(engine);
     loop {
-        match round(engine, id).await {
+        match round(engine, id, &mut retries).await {
             Ok(Some(exit)) => return Ok(exit),
             // The alarm rang, or was lost, and the container is not at its end: look again, never in a tight loop.
-            Ok(None) => {
-                // The engine has answered, so its next absence gets the whole time again.
-                retries = self::retries(engine);
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(e) if e.is_engine_lost() => {
                 tracing::debug!(container = id.short(), error = %e, "the engine does not answer a wait");
                 if !retries.pause().await {
@@ -56,8 +52,13 @@ pub(crate) async fn wait(engine: &Engine, id: &ContainerId) -> Result<ExitStatus
     }
 }
 
-/// One registration and what comes of it. `None`: the container goes on.
-async fn round(engine: &Engine, id: &ContainerId) -> Result<Option<ExitStatus>, EngineError> {
+/// One registration and what comes of it. `None`: the container goes on. Whenever the engine answers, its next absence
+/// gets the whole time again.
+async fn round(
+    engine: &Engine,
+    id: &ContainerId,
+    retries: &mut Backoff,
+) -> Result<Option<ExitStatus>, EngineError> {
     let path = format!("/containers/{id}/wait?condition=next-exit");
     let mut alarm = match engine.open(Method::POST, &path, engine.budgets.read).await {
         Ok(alarm) => Some(alarm),
@@ -69,6 +70,7 @@ async fn round(engine: &Engine, id: &ContainerId) -> Result<Option<ExitStatus>, 
         if let ContainerState::Exited(exit) = inspect(engine, id).await?.state {
             return Ok(Some(exit));
         }
+        *retries = self::retries(engine);
         match &mut alarm {
             // Silence is normal. Look, in case the engine has lost the event or the connection is half dead.
             Some(alarm) => {

@@ -8,7 +8,7 @@ mod support;
 use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use runner_core::container::{Labels, Mount, MountSource, Network, StopOptions, UserSpec};
@@ -422,6 +422,28 @@ async fn the_network_is_made_once_for_many() {
 }
 
 #[tokio::test]
+async fn calls_wait_for_each_others_network_for_a_bounded_time() {
+    let fake = Fake::engine(|_| Reply::Silence);
+    let mut config = fake.config();
+    config.budgets.read = Duration::from_secs(30);
+    let runtime = DockerRuntime::connect(config).await.unwrap();
+    let mut isolated = spec();
+    isolated.network = Network::Isolated;
+    let first = runtime.create(&isolated);
+    let second = async {
+        fake.saw(NETWORKS).await;
+        runtime.create(&isolated).await.unwrap_err()
+    };
+    tokio::select! {
+        created = first => panic!("the engine is silent: {created:?}"),
+        error = second => {
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Temporary), "{error}");
+            assert!(error.message().contains("network"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn somebody_elses_network_is_not_used() {
     let foreign = OUR_NETWORK.replace("cnap.runner.network", "theirs");
     let open = OUR_NETWORK.replace("enable_icc\":\"false", "enable_icc\":\"true");
@@ -603,6 +625,24 @@ async fn an_engine_that_comes_back_does_not_end_a_wait_and_one_that_stays_away_d
     });
     let error = fake.connect().await.wait(&id()).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Connection, Retry::Temporary), "{error}");
+}
+
+/// The time is for one absence of the engine and not for the wait as a whole, which lasts as long as a runner.
+#[tokio::test]
+async fn an_engine_that_restarts_late_in_a_long_wait_does_not_end_it() {
+    let away = Instant::now() + Duration::from_millis(900);
+    let back = away + Duration::from_millis(150);
+    let fake = Fake::engine(move |call| match call.what.as_str() {
+        _ if (away..back).contains(&Instant::now()) => Reply::Hangup,
+        WAIT if Instant::now() < away => alarm("", Then::Stall),
+        WAIT => alarm(r#"{"StatusCode":3}"#, Then::End),
+        INSPECT if Instant::now() < away => running(),
+        INSPECT => exited(3),
+        _ => unexpected(call),
+    });
+    assert!(fake.config().budgets.reconnect < Duration::from_millis(900), "or this test proves nothing");
+    assert_eq!(fake.connect().await.wait(&id()).await.unwrap().code, 3);
+    assert!(Instant::now() >= back);
 }
 
 #[tokio::test]

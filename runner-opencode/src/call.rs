@@ -8,6 +8,7 @@ use runner_core::Endpoint;
 use serde::Serialize;
 
 use crate::error::Failure;
+use crate::wire::cut;
 use crate::wire::error::refusal;
 
 const JSON: &str = "application/json";
@@ -74,17 +75,13 @@ impl Server {
         url.set_path(path);
         // On each call, needed or not: without it a call is about the directory the server was started in.
         url.query_pairs_mut().append_pair("directory", &self.directory);
-        self.client
-            .request(method, url)
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(ACCEPT, HeaderValue::from_static(JSON))
+        self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone())
     }
 
     /// The JSON of an answer of success, as text.
     pub(crate) async fn json(&self, request: RequestBuilder, limit: Duration) -> Result<String, Failure> {
         within(limit, async {
-            let response = self.send(request).await?;
-            content_type(response.headers(), JSON)?;
+            let response = self.send(request, JSON).await?;
             let body = read(response, self.max_body).await?;
             String::from_utf8(body).map_err(|_| Failure::Unreadable {
                 what: "it is not text",
@@ -98,7 +95,7 @@ impl Server {
     /// Success without content, and nothing else.
     pub(crate) async fn no_content(&self, request: RequestBuilder, limit: Duration) -> Result<(), Failure> {
         within(limit, async {
-            let response = self.send(request).await?;
+            let response = self.exchange(request, JSON).await?;
             if response.status() == StatusCode::NO_CONTENT {
                 return Ok(());
             }
@@ -110,13 +107,19 @@ impl Server {
 
     /// An event stream, of which nothing but the head has been read.
     pub(crate) async fn event_stream(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = self.send(request.header(ACCEPT, HeaderValue::from_static(EVENT_STREAM))).await?;
-        content_type(response.headers(), EVENT_STREAM)?;
+        self.send(request, EVENT_STREAM).await
+    }
+
+    /// An answer of success and of the expected type; its body has not been read.
+    async fn send(&self, request: RequestBuilder, expected: &'static str) -> Result<Response, Failure> {
+        let response = self.exchange(request, expected).await?;
+        content_type(response.headers(), expected)?;
         Ok(response)
     }
 
     /// An answer of success; its body has not been read.
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    async fn exchange(&self, request: RequestBuilder, accept: &'static str) -> Result<Response, Failure> {
+        let request = request.header(ACCEPT, HeaderValue::from_static(accept));
         let response = request.send().await.map_err(Failure::transport)?;
         let status = response.status();
         if status.is_success() {
@@ -161,7 +164,8 @@ fn content_type(headers: &HeaderMap, expected: &'static str) -> Result<(), Failu
     if media_type.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
-    let found = if media_type.is_empty() { "of no stated type".to_owned() } else { media_type.to_owned() };
+    let found =
+        if media_type.is_empty() { "of no stated type".to_owned() } else { cut(media_type, 100).to_owned() };
     Err(Failure::ContentType { found, expected })
 }
 

@@ -14,6 +14,7 @@ use crate::call::{Server, within};
 use crate::config::OpenCodeConfig;
 use crate::error::Failure;
 use crate::sse::{Frames, Limits};
+use crate::wire::error::one_line;
 use crate::wire::session::{CreateSession, Health, InputPart, Model, SendPrompt, Session, StatusMap};
 use crate::{convert, events, message_id, wire};
 
@@ -74,7 +75,7 @@ impl AgentApi for OpenCodeClient {
         let checked = answer.and_then(|body| {
             let Health { healthy, version } = parse(&body)?;
             if !version.starts_with(SUPPORTED_PREFIX) {
-                let found = wire::cut(&version, 40).to_owned();
+                let found = one_line(&version, 40);
                 return Err(Failure::Version { found, supported: SUPPORTED });
             }
             if healthy == Some(false) {

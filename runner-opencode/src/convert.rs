@@ -6,11 +6,11 @@ use runner_core::session::{
 };
 use runner_core::{MessageId, SessionId};
 
-use crate::wire::error::{NamedError, first_line};
+use crate::wire::error::{NamedError, first_line, one_line};
 use crate::wire::event::{Envelope, Event};
 use crate::wire::message::{self, Info, Progress, State, Tokens};
 use crate::wire::session::Status;
-use crate::wire::{Number, Text, cut};
+use crate::wire::{Number, Text};
 
 /// Longest text of a failure, in bytes: providers write pages.
 const MAX_FAILURE: usize = 500;
@@ -76,7 +76,7 @@ pub(crate) fn status(status: Status<'_>) -> SessionStatus {
         "idle" => SessionStatus::Idle,
         "retry" => SessionStatus::Retry {
             attempt: u32::try_from(status.attempt.count()).unwrap_or(u32::MAX),
-            message: status.message.map(|m| cut(first_line(&m), MAX_FAILURE).to_owned()).unwrap_or_default(),
+            message: status.message.map(|m| one_line(first_line(&m), MAX_FAILURE)).unwrap_or_default(),
             next_at_ms: status.next.map(Number::count),
         },
         _ => SessionStatus::Busy,
@@ -129,7 +129,7 @@ fn failure(error: &NamedError<'_>) -> AgentFailure {
     let name = error.name.as_deref().unwrap_or("UnknownError").to_owned();
     let data = error.data();
     AgentFailure {
-        message: data.message.map(|m| cut(first_line(&m), MAX_FAILURE).to_owned()).unwrap_or_default(),
+        message: data.message.map(|m| one_line(first_line(&m), MAX_FAILURE)).unwrap_or_default(),
         status: data.status.and_then(|s| u16::try_from(s.count()).ok()),
         aborted: name == "MessageAbortedError",
         recoverable: name == "ContextOverflowError",

@@ -46,7 +46,7 @@ pub(crate) enum Failure {
     NotConnected(String),
     #[error("the event stream ended before its first event")]
     EndedEarly,
-    #[error("the event stream was silent for {0:?}, three times as long as its heartbeat")]
+    #[error("the event stream was silent for {0:?}")]
     Silent(Duration),
     #[error("a frame of the event stream is larger than {0} bytes")]
     FrameTooLarge(usize),

@@ -16,7 +16,7 @@ use runner_core::session::{AgentEvent, AgentEventStream};
 use crate::convert;
 use crate::error::Failure;
 use crate::sse::Frames;
-use crate::wire::event;
+use crate::wire::{cut, event};
 
 const READ: &str = "read the agent's events";
 
@@ -28,7 +28,7 @@ pub(crate) async fn connected(frames: &mut Frames) -> Result<(), Failure> {
     let frame = frames.next().await.ok_or(Failure::EndedEarly)??;
     match event::read(&frame) {
         Ok(first) if matches!(first.event, event::Event::Connected) => Ok(()),
-        Ok(first) => Err(Failure::NotConnected(first.kind.into_owned())),
+        Ok(first) => Err(Failure::NotConnected(cut(&first.kind, 100).to_owned())),
         Err(error) => Err(Failure::unreadable(&error)),
     }
 }

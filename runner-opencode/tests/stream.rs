@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use runner_core::session::{AgentEvent, SessionStatus};
 use runner_core::{Error, ErrorKind, Retry};
-use runner_opencode::OpenCodeConfig;
+use runner_opencode::{OpenCodeConfig, TimeLimits};
 use support::{CONNECTED, SHORT, Scripted, Step, chunk, client, fixture, generous, hasty};
 
 fn event(kind: &str, properties: &str) -> String {
@@ -41,16 +41,11 @@ async fn drain(url: &str, config: OpenCodeConfig) -> Vec<Result<AgentEvent, Erro
 }
 
 fn texts(events: &[Result<AgentEvent, Error>]) -> Vec<&str> {
-    let text = |e: &'_ Result<AgentEvent, Error>| match e {
-        Ok(AgentEvent::Delta { text, .. }) => Some(text.len()),
-        _ => None,
-    };
     events
         .iter()
-        .filter(|e| text(e).is_some())
-        .map(|e| match e {
-            Ok(AgentEvent::Delta { text, .. }) => text.as_str(),
-            _ => "",
+        .filter_map(|e| match e {
+            Ok(AgentEvent::Delta { text, .. }) => Some(text.as_str()),
+            _ => None,
         })
         .collect()
 }
@@ -76,7 +71,8 @@ async fn a_stream_that_does_not_begin_with_connected_is_not_one() {
     ] {
         let what = format!("{script:?}");
         let server = Scripted::start([vec![Step::Stream], script].concat()).await;
-        let opened = client(&server.url, hasty()).await.events().await;
+        let config = if kind == ErrorKind::Timeout { hasty() } else { generous() };
+        let opened = client(&server.url, config).await.events().await;
         assert_eq!(opened.map(drop).expect_err(&what).kind(), kind, "{what}");
     }
 }
@@ -140,11 +136,14 @@ async fn many_frames_together_may_be_larger_than_one() {
 
 #[tokio::test]
 async fn silence_is_an_error_and_any_byte_is_a_sign_of_life() {
-    let alive = (0..6).flat_map(|_| [Step::Wait(SHORT / 2), chunk(": alive\n\n")]);
+    // Each gap is far below the limit, all together are beyond it.
+    let (gap, silence) = (SHORT, SHORT * 5);
+    let alive = (0..6).flat_map(|_| [Step::Wait(gap), chunk(": alive\n\n")]);
     let server = Scripted::events(alive.chain([chunk(delta("late")), Step::Hold])).await;
     let begun = Instant::now();
-    let events = drain(&server.url, hasty()).await;
-    assert!(begun.elapsed() >= SHORT * 4, "{:?}", begun.elapsed());
+    let limits = TimeLimits { silence, ..generous().limits };
+    let events = drain(&server.url, OpenCodeConfig { limits, ..generous() }).await;
+    assert!(begun.elapsed() >= gap * 6 + silence, "{:?}", begun.elapsed());
     assert_eq!(texts(&events), ["late"]);
     let error = events.last().expect("one").as_ref().expect_err("silent");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Temporary));
@@ -273,7 +272,7 @@ async fn bytes_that_are_no_text_end_the_stream_with_an_error() {
 
 #[tokio::test]
 async fn failures_are_told_without_stack_traces_and_bodies() {
-    let errors = "{\"sessionID\":\"ses_1\",\"error\":{\"name\":\"APIError\",\"data\":{\"message\":\"no key\\n    at x\",\
+    let errors = "{\"sessionID\":\"ses_1\",\"error\":{\"name\":\"APIError\",\"data\":{\"message\":\"no\\u001b key\\n    at x\",\
                   \"statusCode\":401,\"responseBody\":\"sk-SECRET\",\"responseHeaders\":{\"x\":\"sk-SECRET\"}}}}";
     let aborted = "{\"sessionID\":\"ses_1\",\"error\":{\"name\":\"MessageAbortedError\",\"data\":{\"message\":\"Aborted\"}}}";
     let overflow = "{\"error\":{\"name\":\"ContextOverflowError\",\"data\":{\"message\":\"too long\"}}}";
@@ -298,7 +297,7 @@ async fn failures_are_told_without_stack_traces_and_bodies() {
     assert_eq!(
         failures,
         [
-            (true, "APIError", "no key", Some(401), false, false),
+            (true, "APIError", "no  key", Some(401), false, false),
             (true, "MessageAbortedError", "Aborted", None, true, false),
             (false, "ContextOverflowError", "too long", None, false, true),
             (false, "UnknownError", "", None, false, false),

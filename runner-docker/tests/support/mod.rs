@@ -2,6 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test's own scaffolding says what it expects by unwrapping; clippy only knows test functions"
 )]
@@ -17,6 +19,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long a test waits for what happens at once, so that it fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request, as the fake saw it.
 #[derive(Debug, Clone)]
@@ -163,15 +169,19 @@ impl Fake {
 
     /// Returns when a request has come.
     pub(crate) async fn saw(&self, what: &str) {
-        while self.count(what) == 0 {
-            tokio::task::yield_now().await;
-        }
+        let seen = async {
+            while self.count(what) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("nobody asked for {what}"));
     }
 
     /// Returns when no connection is open.
     pub(crate) async fn quiet(&self) {
         let mut open = self.open.clone();
-        open.wait_for(|n| *n == 0).await.unwrap();
+        let quiet = timeout(PATIENCE, open.wait_for(|n| *n == 0)).await;
+        quiet.expect("a connection stays open").unwrap();
     }
 }
 

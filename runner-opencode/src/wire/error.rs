@@ -146,9 +146,13 @@ pub(crate) fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// One line of bounded length.
 fn safe(text: &str) -> String {
-    cut(text, MAX_SUMMARY).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    one_line(text, MAX_SUMMARY)
+}
+
+/// At most so many bytes of a text, as one line that commands no terminal.
+pub(crate) fn one_line(text: &str, max: usize) -> String {
+    cut(text, max).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
