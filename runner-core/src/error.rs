@@ -1,5 +1,6 @@
 //! The one error of the ports: what kind, whether to retry, during which operation, about what, and why.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -104,7 +105,7 @@ struct Inner {
 
 /// An error with its kind, retry status, operation, ids and cause.
 ///
-/// `Display` is one line: operation, message, ids and the way out. The cause is in the chain
+/// `Display` is one line, whatever a peer's message holds: operation, message, ids and the way out. The cause is in the chain
 /// ([`StdError::source`]), never repeated in the text. Secrets must not be put into a message.
 ///
 /// ```
@@ -267,10 +268,19 @@ impl Error {
     }
 }
 
+/// Messages come from engines, servers and models too: none of them may forge a log line.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        Cow::Owned(text.replace(char::is_control, " "))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
-        write!(f, "{}: {}", inner.operation, inner.message)?;
+        write!(f, "{}: {}", inner.operation, one_line(&inner.message))?;
         let ids = [
             ("task", inner.task.as_ref().map(TaskId::as_str)),
             ("agent", inner.agent.as_ref().map(AgentId::as_str)),
@@ -289,10 +299,10 @@ impl fmt::Display for Error {
             f.write_str(")")?;
         }
         if let Some(exit) = inner.start_failure.as_ref().and_then(|s| s.exit.as_ref()) {
-            write!(f, "; {exit}")?;
+            write!(f, "; {}", one_line(&exit.to_string()))?;
         }
         if let Some(hint) = &inner.hint {
-            write!(f, "; {hint}")?;
+            write!(f, "; {}", one_line(hint))?;
         }
         Ok(())
     }
@@ -332,6 +342,14 @@ mod tests {
             "prepare the workspace: /data/a is a file (task t1, agent a); move it away"
         );
         assert_eq!(e.chain(), format!("{e}: ENOTDIR"));
+    }
+
+    #[test]
+    fn a_peers_message_cannot_forge_a_log_line() {
+        let e = Error::new(ErrorKind::Agent, "run a turn", "no\n2026-01-01 ERROR forged\u{1b}[2J")
+            .with_hint("a\rb");
+        assert_eq!(e.to_string(), "run a turn: no 2026-01-01 ERROR forged [2J; a b");
+        assert!(e.message().contains('\n'), "the message itself stays as it is");
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub enum RunEventKind {
     },
     /// The agent waits for a permission or an answer.
     InputNeeded(InputRequest),
-    /// The event stream was lost and is open again; what was missed has been read back.
+    /// The event stream was lost and is open again. What was missed is read back and follows; it may come later than
+    /// what was newer.
     Reconnected,
     /// This reader was too slow and missed so many events; the next one follows them.
     Lagged {

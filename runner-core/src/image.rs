@@ -43,6 +43,8 @@ impl FromStr for ImageRef {
             || value.len() > 512
             || !value.bytes().all(legal)
             || value.contains("..")
+            // An empty tag is none, and a name alone pulls every tag there is.
+            || value.ends_with([':', '@', '/'])
             || path.bytes().any(|b| b.is_ascii_uppercase());
         if odd {
             return Err(Error::new(
@@ -111,7 +113,23 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ImageRef>().expect(text).as_str(), want);
         }
-        for bad in ["", " ", "-a", "a b", "a?x=1", "a#b", "../a", "a/../b", "A", "é", "a\n"] {
+        for bad in [
+            "",
+            " ",
+            "-a",
+            "a b",
+            "a?x=1",
+            "a#b",
+            "a:",
+            "a@",
+            "a/",
+            "a@sha256:",
+            "../a",
+            "a/../b",
+            "A",
+            "é",
+            "a\n",
+        ] {
             // "a\n" is trimmed to a legal name, as a value from a file would be.
             assert_eq!(bad.parse::<ImageRef>().is_err(), bad != "a\n", "{bad:?}");
         }

@@ -112,7 +112,8 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 /// For callers who only want the end.
 #[async_trait]
 pub trait RunnerExt: Runner {
-    /// Runs a turn to its end and gives its result; how it ended is in [`RunResult::outcome`].
+    /// Runs a turn to its end and gives its result; how it ended is in [`RunResult::outcome`]. Dropped after the
+    /// prompt was accepted it only stops listening, like a dropped [`Turn`].
     async fn run_to_end(&self, request: RunRequest) -> Result<RunResult> {
         let mut turn = self.run(request).await?;
         while let Some(event) = turn.next().await {

@@ -96,13 +96,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Adds another step's usage.
+    /// Adds another step's usage. The figures are a peer's, so a sum that is too large stays at its limit.
     pub fn add(&mut self, other: &Self) {
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.reasoning_tokens += other.reasoning_tokens;
-        self.cache_read_tokens += other.cache_read_tokens;
-        self.cache_write_tokens += other.cache_write_tokens;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.reasoning_tokens = self.reasoning_tokens.saturating_add(other.reasoning_tokens);
+        self.cache_read_tokens = self.cache_read_tokens.saturating_add(other.cache_read_tokens);
+        self.cache_write_tokens = self.cache_write_tokens.saturating_add(other.cache_write_tokens);
         self.cost_usd += other.cost_usd;
     }
 }
@@ -320,4 +320,17 @@ pub struct ServerRequirements {
     pub env: std::collections::BTreeMap<String, String>,
     /// How long a healthy server may be silent on its event stream.
     pub heartbeat: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_peer_cannot_overflow_a_sum() {
+        let most = Usage { input_tokens: u64::MAX, output_tokens: 2, ..Usage::default() };
+        let mut sum = most;
+        sum.add(&most);
+        assert_eq!((sum.input_tokens, sum.output_tokens), (u64::MAX, 4));
+    }
 }

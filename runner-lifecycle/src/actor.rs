@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use runner_core::error::StartFailure;
 use runner_core::session::AgentEventStream;
 use runner_core::{
-    AgentApi, ContainerId, Error, ErrorKind, ExitStatus, MessageId, Result, RunnerStatus, SessionId, TaskId,
+    AgentApi, ContainerId, Error, ExitStatus, MessageId, Result, RunnerStatus, SessionId, TaskId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -48,7 +48,7 @@ pub(crate) struct Actor {
 /// Why the runner's task ends.
 pub(crate) enum End {
     /// Somebody asked for it, or nobody is left who could.
-    Asked(Vec<oneshot::Sender<Result<()>>>),
+    Asked,
     /// The container ended, or does what it wants.
     Broken(Error),
 }
@@ -99,6 +99,8 @@ impl Actor {
 
     async fn work(&mut self) -> End {
         let mut reconnect_at = Instant::now();
+        // Held here and not awaited on the spot: a server that does not answer must not hide a call.
+        let mut connecting: Option<BoxFuture<'static, Result<AgentEventStream>>> = None;
         loop {
             tokio::select! {
                 biased;
@@ -107,16 +109,16 @@ impl Actor {
                     return End::Broken(error);
                 }
                 command = self.commands.recv() => match command {
-                    None => return End::Asked(Vec::new()),
-                    Some(Command::Stop { reply }) => return End::Asked(vec![reply]),
+                    None | Some(Command::Stop) => return End::Asked,
                     // Nothing runs, so nothing is to be canceled.
-                    Some(Command::Cancel { reply }) => answer(reply, Ok(())),
-                    Some(Command::Run { request, reply }) => {
+                    Some(Command::Cancel { reply }) => answer(reply, ()),
+                    Some(Command::Run(asked)) => {
+                        connecting = None;
                         self.set_status(RunnerStatus::Running);
-                        match drive::turn(self, request, reply).await {
-                            TurnEnd::Ready => self.set_status(RunnerStatus::Ready),
-                            TurnEnd::End(end) => return end,
+                        if let TurnEnd::End(end) = drive::turn(self, asked).await {
+                            return end;
                         }
+                        reconnect_at = Instant::now();
                     }
                 },
                 event = next_of(&mut self.stream), if self.stream.is_some() => {
@@ -126,19 +128,19 @@ impl Actor {
                         reconnect_at = Instant::now() + IDLE_RECONNECT;
                     }
                 }
-                () = sleep_until(reconnect_at), if self.stream.is_none() => {
-                    let connected = tokio::select! {
-                        biased;
-                        exit = &mut self.death => {
-                            let error = self.death_of(exit).await;
-                            return End::Broken(error);
-                        }
-                        stream = self.api.events() => stream,
-                    };
-                    match connected {
+                stream = pending_or(&mut connecting), if connecting.is_some() => {
+                    connecting = None;
+                    match stream {
                         Ok(stream) => self.stream = Some(stream),
-                        Err(_) => reconnect_at = Instant::now() + IDLE_RECONNECT,
+                        Err(error) => {
+                            tracing::debug!(task = %self.task, error = error.chain(), "an idle runner's event stream is lost");
+                            reconnect_at = Instant::now() + IDLE_RECONNECT;
+                        }
                     }
+                }
+                () = sleep_until(reconnect_at), if self.stream.is_none() && connecting.is_none() => {
+                    let api = Arc::clone(&self.api);
+                    connecting = Some(Box::pin(async move { api.events().await }));
                 }
             }
         }
@@ -148,63 +150,61 @@ impl Actor {
     pub(crate) async fn death_of(&mut self, exit: Result<ExitStatus>) -> Error {
         // A future that has ended must not be polled again; the runner ends anyway.
         self.death = Box::pin(std::future::pending());
+        let (error, exit) = ending::death("keep a runner", "the container ended while it was needed", exit);
         let error = match exit {
-            Ok(exit) => {
+            Some(exit) => {
+                let hint = exit.oom_killed.then_some("give it more memory");
                 let lines = self.config.start.log_tail;
                 let log_tail = log_tail(self.ports.runtime.as_ref(), &self.container, lines).await;
-                let hint = exit.oom_killed.then_some("give it more memory");
                 let failure = StartFailure { exit: Some(exit), log_tail, ..StartFailure::default() };
-                let error = Error::new(
-                    ErrorKind::ContainerExited,
-                    "keep a runner",
-                    "the container ended while it was needed",
-                )
-                .with_start_failure(failure)
-                .temporary();
+                let error = error.with_start_failure(failure).temporary();
                 match hint {
                     Some(hint) => error.with_hint(hint),
                     None => error,
                 }
             }
-            Err(error) => error,
+            None => error,
         };
         error.with_task(&self.task).with_container(&self.container).with_session(&self.session)
     }
 
-    fn set_status(&self, status: RunnerStatus) {
+    pub(crate) fn set_status(&self, status: RunnerStatus) {
         self.standing.send_modify(|s| s.status = status);
     }
 
     async fn finish(mut self, end: End) {
-        let (replies, reason) = match end {
-            End::Asked(replies) => (replies, None),
+        let reason = match end {
+            End::Asked => None,
             End::Broken(error) => {
                 tracing::warn!(task = %self.task, error = error.chain(), "the runner broke");
-                (Vec::new(), Some(error))
+                Some(error)
             }
         };
-        self.set_status(RunnerStatus::Stopping);
-        self.stream = None;
-        let removed = ending::stop_and_remove(&self.ports, &self.config, &self.task, &self.container).await;
-        if let Err(error) = &removed {
-            tracing::error!(task = %self.task, error = error.chain(), "what the runner had could not all be taken away");
-        }
-        let failed = reason.is_some() || removed.is_err();
+        let broken = reason.is_some();
         self.standing.send_modify(|s| {
-            s.status = if failed { RunnerStatus::Failed } else { RunnerStatus::Stopped };
-            s.ended = Some(removed.clone());
-            s.reason = reason.or_else(|| removed.clone().err());
+            s.status = RunnerStatus::Stopping;
+            s.reason = reason;
         });
-        for reply in replies {
-            answer(reply, removed.clone());
-        }
-        // Calls that came in the meantime: whoever stops gets the end, whoever runs learns that it is over.
-        self.commands.close();
-        while let Some(command) = self.commands.recv().await {
-            if let Command::Stop { reply } = command {
-                answer(reply, removed.clone());
+        self.stream = None;
+        // Whoever calls from here on is told at once that it is over. Dropping a call answers it: a stop then waits
+        // for the end, a run is refused.
+        let mut commands = self.commands;
+        commands.close();
+        let refuse = async { while commands.recv().await.is_some() {} };
+        let end = async {
+            let removed =
+                ending::stop_and_remove(&self.ports, &self.config, &self.task, &self.container).await;
+            if let Err(error) = &removed {
+                tracing::error!(task = %self.task, error = error.chain(), "what the runner had could not all be taken away");
             }
-        }
+            let failed = broken || removed.is_err();
+            self.standing.send_modify(|s| {
+                s.status = if failed { RunnerStatus::Failed } else { RunnerStatus::Stopped };
+                s.reason = s.reason.take().or_else(|| removed.clone().err());
+                s.ended = Some(removed);
+            });
+        };
+        tokio::join!(refuse, end);
     }
 }
 
@@ -218,7 +218,15 @@ pub(crate) async fn next_of(
     }
 }
 
+/// The end of a future that is there.
+pub(crate) async fn pending_or<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Answers a call whose caller may have gone.
-pub(crate) fn answer<T>(reply: oneshot::Sender<Result<T>>, result: Result<T>) {
-    drop(reply.send(result));
+pub(crate) fn answer<T>(reply: oneshot::Sender<T>, with: T) {
+    drop(reply.send(with));
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use runner_core::container::Labels;
 use runner_core::image::PullPolicy;
-use runner_core::{ImageRef, Resources};
+use runner_core::{Error, ErrorKind, ImageRef, Resources, Result};
+
+/// The buffer's places are allocated at once, for every turn.
+const MAX_EVENT_BUFFER: usize = 65_536;
 
 /// Settings of a [`RunnerManager`](crate::RunnerManager).
 #[derive(Debug, Clone)]
@@ -48,6 +51,18 @@ impl LifecycleConfig {
             turn: TurnConfig::default(),
             stop: StopConfig::default(),
         }
+    }
+
+    /// Refuses what cannot work.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.resources.validate()?;
+        let buffer = self.turn.event_buffer;
+        if !(1..=MAX_EVENT_BUFFER).contains(&buffer) {
+            let message = format!("a buffer of {buffer} events is out of range");
+            return Err(Error::new(ErrorKind::InvalidInput, "check the settings of turns", message)
+                .with_hint(format!("give 1 to {MAX_EVENT_BUFFER}")));
+        }
+        Ok(())
     }
 }
 
@@ -103,7 +118,7 @@ pub struct TurnConfig {
     pub reconnect: Duration,
     /// How long an abort may take to show before the container is stopped instead (measured: below 0.4 s).
     pub abort: Duration,
-    /// Events that a reader may be behind before it misses some.
+    /// Events that a reader may be behind before it misses some; 1 to 65,536.
     pub event_buffer: usize,
 }
 

@@ -1,7 +1,7 @@
-//! Taking away what a runner has: its container and its secrets.
+//! The end of a container: what it means, and taking away what a runner has.
 
 use runner_core::container::StopOptions;
-use runner_core::{ContainerId, Result, TaskId};
+use runner_core::{ContainerId, Error, ErrorKind, ExitStatus, Result, TaskId};
 
 use crate::config::LifecycleConfig;
 use crate::labels;
@@ -37,4 +37,21 @@ pub(crate) async fn remove_lost(ports: &Ports, config: &LifecycleConfig, task: &
         ports.runtime.remove(&info.id).await?;
     }
     Ok(())
+}
+
+/// The error for a container that ended although it was needed, and how it ended where that is known. A wait that
+/// itself failed tells of its own trouble, unless that is the container's absence.
+pub(crate) fn death(
+    operation: &'static str,
+    message: &'static str,
+    exit: Result<ExitStatus>,
+) -> (Error, Option<ExitStatus>) {
+    match exit {
+        Ok(exit) => (Error::new(ErrorKind::ContainerExited, operation, message), Some(exit)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let gone = Error::new(ErrorKind::ContainerExited, operation, message).with_source(error);
+            (gone.with_hint("somebody else removed it").temporary(), None)
+        }
+        Err(error) => (error, None),
+    }
 }

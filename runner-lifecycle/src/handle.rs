@@ -15,9 +15,22 @@ use crate::manager::Ports;
 /// A call on its way to the runner's task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Run { request: RunRequest, reply: oneshot::Sender<Result<Turn>> },
-    Cancel { reply: oneshot::Sender<Result<()>> },
-    Stop { reply: oneshot::Sender<Result<()>> },
+    Run(Asked),
+    Cancel {
+        reply: oneshot::Sender<()>,
+    },
+    /// Has no answer of its own: how it ends is told to everybody in the same way.
+    Stop,
+}
+
+/// A turn that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) request: RunRequest,
+    pub(crate) reply: oneshot::Sender<Result<Turn>>,
+    /// Says that the answer was taken; ends without a word when the caller has gone, before the answer or with it
+    /// on its way.
+    pub(crate) kept: oneshot::Receiver<()>,
 }
 
 /// Where the runner stands, and how it ended once it has.
@@ -72,11 +85,10 @@ impl ContainerRunner {
         self.standing.borrow().reason.clone()
     }
 
-    /// Sends a command and waits for its answer; `None` if the runner's task has ended.
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Option<Result<T>> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.ok()?;
-        answer.await.ok()
+    /// Whether its own task has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        // A task that panicked closes the channel without saying how it ended.
+        self.standing.borrow().ended.is_some() || self.standing.has_changed().is_err()
     }
 
     fn not_ready(&self) -> Error {
@@ -119,15 +131,29 @@ impl Runner for ContainerRunner {
     }
 
     async fn run(&self, request: RunRequest) -> Result<Turn> {
-        match self.ask(|reply| Command::Run { request, reply }).await {
-            Some(answer) => answer.map_err(|e| e.with_task(&self.task)),
-            None => Err(self.not_ready()),
+        let (reply, answer) = oneshot::channel();
+        let (keep, kept) = oneshot::channel();
+        if self.commands.send(Command::Run(Asked { request, reply, kept })).await.is_err() {
+            return Err(self.not_ready());
+        }
+        match answer.await {
+            Ok(Ok(turn)) => {
+                // An error says that the turn is over already.
+                let _ = keep.send(());
+                Ok(turn)
+            }
+            Ok(Err(error)) => Err(error.with_task(&self.task)),
+            Err(_ended) => Err(self.not_ready()),
         }
     }
 
     async fn cancel(&self) -> Result<()> {
-        // A runner that has ended has no turn.
-        self.ask(|reply| Command::Cancel { reply }).await.unwrap_or(Ok(()))
+        let (reply, answer) = oneshot::channel();
+        // A runner that has ended, or ends, has no turn.
+        if self.commands.send(Command::Cancel { reply }).await.is_ok() {
+            drop(answer.await);
+        }
+        Ok(())
     }
 
     async fn logs(&self, options: LogOptions) -> Result<LogStream> {
@@ -136,10 +162,8 @@ impl Runner for ContainerRunner {
     }
 
     async fn stop(&self) -> Result<()> {
-        // The answer comes at the end; one that is lost because the end was reached otherwise is the same end.
-        match self.ask(|reply| Command::Stop { reply }).await {
-            Some(answer) => answer,
-            None => self.wait_for_end().await,
-        }
+        // An error says that it ends already.
+        drop(self.commands.send(Command::Stop).await);
+        self.wait_for_end().await
     }
 }

@@ -3,9 +3,11 @@
 mod readiness;
 mod spec;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use runner_core::error::StartFailure;
 use runner_core::phase::{Phase, PhaseTimes, StartEvent};
 use runner_core::session::AgentEventStream;
@@ -21,6 +23,9 @@ use crate::manager::{Ports, StartRequest};
 
 /// Undoing a start that failed has this long for all its steps; the adapters bound each step themselves.
 const UNDO_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long the engine may take to report the end of a container whose connections broke.
+const DEATH_LAG: Duration = Duration::from_secs(1);
 
 /// A runner that has proved its readiness.
 pub(crate) struct Launched {
@@ -66,14 +71,18 @@ pub(crate) async fn launch(
     cancel: &CancellationToken,
 ) -> Result<Launched> {
     let mut launch = Launch { ports, config, request, progress, cancel, made: Made::default() };
-    let error = match launch.steps().await {
-        Ok(launched) => return Ok(launched),
-        Err(error) => error,
+    // The receiver of progress is somebody else's code: if it panics, what was made is undone all the same.
+    let error = match AssertUnwindSafe(launch.steps()).catch_unwind().await {
+        Ok(Ok(launched)) => return Ok(launched),
+        Ok(Err(error)) => error,
+        Err(_panic) => Error::new(ErrorKind::Internal, "start a runner", "one of its steps panicked")
+            .with_hint("the panic's own message went to standard error"),
     };
     Err(launch.undo(error).await.with_task(&request.task).with_agent(&request.agent))
 }
 
-fn given_up() -> Error {
+/// The error for a start that nobody wants any more.
+pub(crate) fn given_up() -> Error {
     Error::new(ErrorKind::Canceled, "start a runner", "the start was given up")
 }
 
@@ -105,16 +114,23 @@ impl Launch<'_> {
         let limit = self.config.start.ready_timeout;
         let mut last_failure = None;
         let cancel = self.cancel;
+        tokio::pin!(death);
         let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(given_up()),
-            exit = death => Err(exit),
-            ready = timeout(limit, self.ready(&container, prepared, server, &mut last_failure)) => Ok(ready),
+            exit = &mut death => return Err(self.died(exit)),
+            ready = timeout(limit, self.ready(&container, prepared, server, &mut last_failure)) => ready,
         };
         match outcome {
-            Ok(Ok(ready)) => ready,
-            Ok(Err(_elapsed)) => Err(self.not_in_time(limit, last_failure)),
-            Err(exit) => Err(self.died(exit)),
+            Ok(Err(error)) if error.kind() == ErrorKind::Connection => {
+                // A server that dies is seen by its connections first and by the engine a moment later.
+                match timeout(DEATH_LAG, death).await {
+                    Ok(Ok(exit)) => Err(self.died(Ok(exit)).with_source(error)),
+                    _ => Err(error),
+                }
+            }
+            Ok(ready) => ready,
+            Err(_elapsed) => Err(self.not_in_time(limit, last_failure)),
         }
     }
 
@@ -145,22 +161,12 @@ impl Launch<'_> {
     }
 
     fn died(&mut self, exit: Result<ExitStatus>) -> Error {
-        match exit {
-            Ok(exit) => {
-                let hint = if exit.oom_killed {
-                    "give it more memory"
-                } else {
-                    "its last log lines tell what it lacked"
-                };
-                self.made.exit = Some(exit);
-                Error::new(
-                    ErrorKind::ContainerExited,
-                    "start a runner",
-                    "the container ended before it was ready",
-                )
-                .with_hint(hint)
-            }
-            Err(error) => error,
+        let (error, exit) = ending::death("start a runner", "the container ended before it was ready", exit);
+        self.made.exit = exit;
+        match &self.made.exit {
+            Some(exit) if exit.oom_killed => error.with_hint("give it more memory"),
+            Some(_) => error.with_hint("its last log lines tell what it lacked"),
+            None => error,
         }
     }
 
@@ -170,16 +176,22 @@ impl Launch<'_> {
     }
 
     fn end(&mut self) {
-        if let Some((phase, began)) = self.made.current.take() {
-            let took = began.elapsed();
-            self.made.phases.push(phase, took);
+        if let Some((phase, took)) = self.note_time() {
             self.progress.send(StartEvent::Done(phase, took));
         }
     }
 
+    fn note_time(&mut self) -> Option<(Phase, Duration)> {
+        let (phase, began) = self.made.current.take()?;
+        let took = began.elapsed();
+        self.made.phases.push(phase, took);
+        Some((phase, took))
+    }
+
     /// Takes away what was made, newest first, and gives the error what is known about the failure.
     async fn undo(mut self, error: Error) -> Error {
-        self.end();
+        // The phase it failed in is part of the error, and not done.
+        self.note_time();
         let mut failure =
             StartFailure { phases: self.made.phases, exit: self.made.exit, log_tail: Vec::new() };
         let task = &self.request.task;

@@ -1,7 +1,8 @@
 //! The runners of one controller.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod places;
+
+use std::sync::Arc;
 
 use futures::future::join_all;
 use runner_core::phase::StartEvent;
@@ -12,12 +13,13 @@ use runner_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use self::places::{Hold, Places};
 use crate::actor::Actor;
 use crate::config::LifecycleConfig;
+use crate::ending;
 use crate::handle::{ContainerRunner, Standing};
-use crate::launch::{Launched, launch};
+use crate::launch::{Launched, given_up, launch};
 
 /// Calls that may wait for a runner's task; each caller beyond waits for a place.
 const COMMAND_BUFFER: usize = 16;
@@ -57,31 +59,15 @@ pub struct RunnerManager {
 struct Inner {
     ports: Arc<Ports>,
     config: Arc<LifecycleConfig>,
-    runners: Mutex<HashMap<TaskId, Entry>>,
-    /// Every start and every runner's own task.
-    tasks: TaskTracker,
-    closing: CancellationToken,
-}
-
-#[derive(Debug)]
-enum Entry {
-    Starting,
-    Started(Arc<ContainerRunner>),
+    places: Arc<Places>,
 }
 
 impl RunnerManager {
     /// A manager without runners. Nothing is called yet.
     pub fn new(ports: Ports, config: LifecycleConfig) -> Result<Self> {
-        config.resources.validate()?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                ports: Arc::new(ports),
-                config: Arc::new(config),
-                runners: Mutex::new(HashMap::new()),
-                tasks: TaskTracker::new(),
-                closing: CancellationToken::new(),
-            }),
-        })
+        config.validate()?;
+        let (ports, config) = (Arc::new(ports), Arc::new(config));
+        Ok(Self { inner: Arc::new(Inner { ports, config, places: Arc::default() }) })
     }
 
     /// Starts a runner and returns it once it has proved that it is ready. A task has one runner: while one is
@@ -93,59 +79,48 @@ impl RunnerManager {
         progress: Sink<StartEvent>,
     ) -> Result<Arc<ContainerRunner>> {
         let inner = &self.inner;
-        inner.reserve(&request.task)?;
-        let cancel = inner.closing.child_token();
+        let (hold, cancel) = inner.places.hold_for_start(&request.task)?;
+        let task = request.task.clone();
         let (reply, started) = oneshot::channel();
+        let (keep, kept) = oneshot::channel();
+        let give_up = cancel.clone().drop_guard();
         // A task of its own, so that a dropped call cannot stop the undoing half-way.
-        inner.tasks.spawn(Arc::clone(inner).start_in_task(request.clone(), progress, cancel.clone(), reply));
-        let give_up = cancel.drop_guard();
+        let caller = Caller { cancel, reply, kept };
+        inner.places.tasks.spawn(Arc::clone(inner).start_in_task(request, progress, hold, caller));
         let result = started.await;
         give_up.disarm();
+        if matches!(result, Ok(Ok(_))) {
+            // An error says that a shutdown no longer waits for it.
+            let _ = keep.send(());
+        }
         result.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Internal, "start a runner", "the start ended without an answer")
-                .with_task(&request.task))
+                .with_task(&task))
         })
     }
 
     /// The task's runner, if it has one. It may have ended; its [`status`](Runner::status) says.
     pub fn get(&self, task: &TaskId) -> Option<Arc<ContainerRunner>> {
-        match self.inner.lock().get(task) {
-            Some(Entry::Started(runner)) => Some(Arc::clone(runner)),
-            _ => None,
-        }
+        self.inner.places.get(task)
     }
 
     /// All runners that have started, ended ones included, by task.
     pub fn list(&self) -> Vec<Arc<ContainerRunner>> {
-        let mut all: Vec<_> = self
-            .inner
-            .lock()
-            .values()
-            .filter_map(|entry| match entry {
-                Entry::Started(runner) => Some(Arc::clone(runner)),
-                Entry::Starting => None,
-            })
-            .collect();
-        all.sort_by(|a, b| a.task.cmp(&b.task));
-        all
+        self.inner.places.list()
     }
 
     /// Ends the task for good: its runner is stopped, its conversation thrown away, and the task forgotten. The
-    /// agent's workspace stays. A task that is not known only has its state thrown away.
+    /// agent's workspace stays. A start that is under way is given up first; a task that is not known only has its
+    /// state thrown away. Once begun it goes on even if its future is dropped; until it has ended, the task cannot
+    /// be started. After an error the task is as it was, and the call can be repeated.
     pub async fn delete(&self, task: &TaskId) -> Result<()> {
-        let stopped = match self.get(task) {
-            Some(runner) => runner.stop().await,
-            None => Ok(()),
-        };
-        stopped?;
-        self.inner.ports.workspaces.discard_state(task).await?;
-        let mut runners = self.inner.lock();
-        if let Some(Entry::Started(runner)) = runners.get(task)
-            && is_over(runner)
-        {
-            runners.remove(task);
-        }
-        Ok(())
+        // A task of its own: work on a disk goes on when its future is dropped, and no start may meet it.
+        let work = Arc::clone(&self.inner).delete_in_task(task.clone());
+        self.inner.places.tasks.spawn(work).await.unwrap_or_else(|e| {
+            Err(Error::new(ErrorKind::Internal, "delete a task", "it ended without an answer")
+                .with_task(task)
+                .with_source(e))
+        })
     }
 
     /// Takes no more starts, gives up those under way, stops every runner, and gives back what the runtime keeps
@@ -153,13 +128,12 @@ impl RunnerManager {
     /// shutdown's time limit has passed.
     pub async fn shutdown(&self) -> Result<()> {
         let inner = &self.inner;
-        inner.closing.cancel();
-        inner.tasks.close();
+        inner.places.close();
         let end = async {
             let runners = self.list();
-            let stops = join_all(runners.iter().map(|runner| runner.stop())).await;
-            inner.tasks.wait().await;
-            stops.into_iter().collect::<Result<()>>()
+            let ends = join_all(runners.iter().map(|runner| inner.end(runner))).await;
+            inner.places.tasks.wait().await;
+            ends.into_iter().collect::<Result<()>>()
         };
         let limit = inner.config.stop.shutdown;
         let stopped = timeout(limit, end).await.unwrap_or_else(|_| Err(self.left_over()));
@@ -168,13 +142,8 @@ impl RunnerManager {
     }
 
     fn left_over(&self) -> Error {
-        let runners = self.inner.lock();
-        let mut left: Vec<_> = runners
-            .iter()
-            .filter(|(_, entry)| !matches!(entry, Entry::Started(runner) if is_over(runner)))
-            .map(|(task, _)| task.as_str())
-            .collect();
-        left.sort_unstable();
+        let left = self.inner.places.left_over();
+        let left: Vec<_> = left.iter().map(TaskId::as_str).collect();
         let seconds = self.inner.config.stop.shutdown.as_secs_f32();
         Error::new(
             ErrorKind::Timeout,
@@ -185,55 +154,40 @@ impl RunnerManager {
     }
 }
 
-fn is_over(runner: &ContainerRunner) -> bool {
-    runner.standing.borrow().ended.is_some()
+/// Whoever waits for a start.
+struct Caller {
+    /// Triggered when nobody wants the runner any more.
+    cancel: CancellationToken,
+    reply: oneshot::Sender<Result<Arc<ContainerRunner>>>,
+    /// Says that the answer was taken; an answer on its way belongs to nobody.
+    kept: oneshot::Receiver<()>,
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Entry>> {
-        // Entries are replaced whole, so a panic elsewhere cannot have left one half-made.
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the task's place, so that of two starts at once only one goes on.
-    fn reserve(&self, task: &TaskId) -> Result<()> {
-        if self.closing.is_cancelled() {
-            return Err(
-                Error::new(ErrorKind::NotReady, "start a runner", "the manager is shut down").with_task(task)
-            );
-        }
-        let mut runners = self.lock();
-        let taken = match runners.get(task) {
-            None => false,
-            Some(Entry::Starting) => true,
-            Some(Entry::Started(runner)) => !is_over(runner),
-        };
-        if taken {
-            return Err(Error::new(ErrorKind::AlreadyExists, "start a runner", "the task has a runner")
-                .with_hint("use that one, or delete the task first")
-                .with_task(task));
-        }
-        runners.insert(task.clone(), Entry::Starting);
-        Ok(())
-    }
-
     async fn start_in_task(
         self: Arc<Self>,
         request: StartRequest,
         progress: Sink<StartEvent>,
-        cancel: CancellationToken,
-        reply: oneshot::Sender<Result<Arc<ContainerRunner>>>,
+        mut hold: Hold,
+        caller: Caller,
     ) {
-        let launched = launch(&self.ports, &self.config, &request, &progress, &cancel).await;
-        let runner = match launched {
-            Ok(launched) => self.adopt(&request, launched),
-            Err(error) => {
-                self.lock().remove(&request.task);
-                tracing::warn!(task = %request.task, error = error.chain(), "a start failed");
-                drop(reply.send(Err(error)));
-                return;
-            }
+        let Caller { cancel, reply, kept } = caller;
+        let refuse = |hold, reply: oneshot::Sender<_>, error: Error| {
+            tracing::warn!(task = %request.task, error = error.chain(), "a start failed");
+            // First the place: whoever gets the error may start again at once.
+            drop::<Hold>(hold);
+            drop(reply.send(Err(error)));
         };
+        let launched = match launch(&self.ports, &self.config, &request, &progress, &cancel).await {
+            Ok(launched) => launched,
+            Err(error) => return refuse(hold, reply, error),
+        };
+        let runner = self.adopt(&request, launched);
+        // A shutdown or a delete that came at the last moment.
+        if cancel.is_cancelled() {
+            self.end_unwanted(&runner).await;
+            return refuse(hold, reply, given_up().with_task(&request.task).with_agent(&request.agent));
+        }
         tracing::info!(
             task = %request.task,
             agent = %request.agent,
@@ -241,11 +195,42 @@ impl Inner {
             phases = %runner.start_times(),
             "a runner is ready"
         );
-        self.lock().insert(request.task.clone(), Entry::Started(Arc::clone(&runner)));
-        // Whoever asked has gone, or a shutdown began that no longer saw this start: nobody would ever stop it.
-        let unwanted = cancel.is_cancelled() || reply.send(Ok(Arc::clone(&runner))).is_err();
-        if unwanted && let Err(error) = runner.stop().await {
-            tracing::error!(task = %request.task, error = error.chain(), "a start that was given up could not be undone");
+        hold.runner = Some(Arc::clone(&runner));
+        drop(hold);
+        drop(reply.send(Ok(Arc::clone(&runner))));
+        let unwanted = tokio::select! {
+            biased;
+            kept = kept => kept.is_err(),
+            () = cancel.cancelled() => true,
+        };
+        if unwanted {
+            self.end_unwanted(&runner).await;
+        }
+    }
+
+    async fn end_unwanted(&self, runner: &ContainerRunner) {
+        if let Err(error) = self.end(runner).await {
+            tracing::error!(task = %runner.task, error = error.chain(), "a start that was given up could not be undone");
+        }
+    }
+
+    async fn delete_in_task(self: Arc<Self>, task: TaskId) -> Result<()> {
+        let mut hold = self.places.hold_for_delete(&task).await;
+        if let Some(runner) = &hold.runner {
+            self.end(runner).await?;
+        }
+        self.ports.workspaces.discard_state(&task).await?;
+        hold.runner = None;
+        Ok(())
+    }
+
+    /// Stops a runner. One that has ended and could not take everything away tries again: it itself gives every
+    /// caller the same end.
+    async fn end(&self, runner: &ContainerRunner) -> Result<()> {
+        let known = runner.is_over();
+        match runner.stop().await {
+            Err(_) if known => ending::remove(&self.ports, &runner.task, &runner.container).await,
+            end => end,
         }
     }
 
@@ -266,7 +251,7 @@ impl Inner {
         });
         let (ports, config) = (Arc::clone(&self.ports), Arc::clone(&self.config));
         let actor = Actor::new(ports, config, request.task.clone(), launched, inbox, standing_sender);
-        self.tasks.spawn(actor.serve());
+        self.places.tasks.spawn(actor.serve());
         runner
     }
 }

@@ -7,6 +7,7 @@ mod feed;
 mod fold;
 mod outcome;
 mod over;
+mod verdict;
 
 #[cfg(test)]
 mod fold_tests;

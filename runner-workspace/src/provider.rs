@@ -1,6 +1,7 @@
 //! The port, on directories.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use runner_core::{Error, Result, TaskId, WorkspaceProvider};
 use tokio::task::spawn_blocking;
 
 use crate::config::WorkspaceConfig;
-use crate::dirs::{Ensured, ensure_dir, ensure_dir_of, remove_tree};
+use crate::dirs::{Ensured, ensure_dir, ensure_dir_of, give_to, remove_tree};
 use crate::error::WorkspaceError;
 use crate::layout::{AGENT_DIRS, Layout};
 use crate::{run_dir, settings};
@@ -99,7 +100,11 @@ impl Inner {
             ensure_dir_of(&workspace.join(name), WORKSPACE_MODE, user)?;
         }
         let state = self.layout.state(&request.task);
-        ensure_dir_of(&state, PRIVATE_MODE, user)?;
+        let found = ensure_dir_of(&state, PRIVATE_MODE, user)?;
+        if found.metadata.uid() == 0 {
+            // A call that was cut off between making it and giving it away. Only this process reaches its parent.
+            give_to(&state, user)?;
+        }
         let run = self.layout.run(&request.task);
         let password = run_dir::write(&run, user, &config, &request.settings)?;
         let mount = |source: PathBuf, target: &str, read_only| Mount {

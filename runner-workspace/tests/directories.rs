@@ -151,6 +151,17 @@ async fn a_link_that_an_agent_planted_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_state_whose_making_was_cut_off_is_given_to_the_containers_user() {
+    let dir = TempDir::new().unwrap();
+    let workspaces = open(&dir);
+    // What a kill between the two steps leaves: the directory, still the controller's.
+    fs::create_dir(workspaces.root().join(".state/t")).unwrap();
+    let prepared = workspaces.prepare(&request("a", "t")).await.unwrap();
+    let state = fs::metadata(source(&prepared.mounts, "/state")).unwrap();
+    assert_eq!((state.uid(), state.gid()), (prepared.user.uid, prepared.user.gid));
+}
+
+#[tokio::test]
 async fn a_workspace_left_to_root_is_refused_with_the_command_that_helps() {
     let dir = TempDir::new().unwrap();
     let workspaces = open(&dir);

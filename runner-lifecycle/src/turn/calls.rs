@@ -9,7 +9,8 @@ use runner_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::Instant;
 
 use super::drive::{Drive, RECONNECT_PAUSE, RECONNECT_PAUSE_MAX, Stage};
-use super::over::{Cut, Lost, Over};
+use super::over::{Lost, Over};
+use crate::actor::answer;
 
 /// A request to the server that has been answered, or has failed.
 pub(super) enum Answer {
@@ -148,10 +149,9 @@ impl Drive {
         let turn = self.feed.turn();
         self.feed
             .send(RunEventKind::Started { session: self.session.clone(), message: self.message.clone() });
-        let taken = self.reply.take().is_none_or(|reply| reply.send(Ok(turn)).is_ok());
-        if !taken {
-            // Whoever asked has gone before the turn began: nobody could cancel it.
-            self.cut(Cut::Canceled, now);
+        if let Some(reply) = self.reply.take() {
+            // A caller who has gone is noticed by what it holds beside: see `kept`.
+            answer(reply, Ok(turn));
         }
         self.flush();
     }
@@ -164,9 +164,9 @@ impl Drive {
             self.accepted(now);
         }
         // The stream reports retries itself; saying them again with every question would be noise.
-        if !matches!(status, SessionStatus::Retry { .. }) {
-            self.fold.on_status(status, &mut self.out);
-        }
+        let works = SessionStatus::Busy;
+        let told = if matches!(status, SessionStatus::Retry { .. }) { &works } else { status };
+        self.fold.on_status(told, &mut self.out);
         self.checked_busy = *status != SessionStatus::Idle;
         if self.checked_busy {
             self.clock.note_busy(now);

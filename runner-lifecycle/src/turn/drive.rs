@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use runner_core::event::RunEventKind;
 use runner_core::session::{AgentEvent, AgentEventStream, Prompt};
-use runner_core::{AgentApi, Error, ErrorKind, MessageId, Result, RunRequest, RunResult, SessionId, Turn};
+use runner_core::{AgentApi, Error, ErrorKind, MessageId, Result, RunResult, RunnerStatus, SessionId, Turn};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
@@ -19,11 +19,16 @@ use super::fold::TurnFold;
 use super::over::{Cut, Cutting, Lost, Over};
 use crate::actor::{Actor, End, answer, next_of};
 use crate::config::TurnConfig;
-use crate::handle::Command;
+use crate::handle::{Asked, Command};
 
 /// First pause before the event stream is opened again; it doubles up to the longest.
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Longest time limit; any longer one is none, and a clock cannot count it.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+/// User's messages of earlier turns that are remembered: late news come from the last turns, not from old ones.
+const REMEMBERED: usize = 16;
 
 /// What the runner does after a turn.
 pub(crate) enum TurnEnd {
@@ -66,23 +71,22 @@ pub(super) struct Drive {
     /// Whether the last check found the session at work.
     pub(super) checked_busy: bool,
     pub(super) cutting: Option<Cutting>,
-    pub(super) cancels: Vec<oneshot::Sender<Result<()>>>,
-    pub(super) stops: Vec<oneshot::Sender<Result<()>>>,
+    /// Whether the caller has gone before it took the turn; `None` once that is settled.
+    kept: Option<oneshot::Receiver<()>>,
+    cancels: Vec<oneshot::Sender<()>>,
+    /// Whether the runner itself is to end.
+    stop: bool,
 }
 
 /// Runs one turn and tells what the runner does next.
-pub(crate) async fn turn(
-    actor: &mut Actor,
-    request: RunRequest,
-    reply: oneshot::Sender<Result<Turn>>,
-) -> TurnEnd {
-    let mut drive = Drive::new(actor, &request, reply);
+pub(crate) async fn turn(actor: &mut Actor, asked: Asked) -> TurnEnd {
+    let mut drive = Drive::new(actor, asked);
     let over = drive.run(actor).await;
     drive.close(actor, over)
 }
 
 impl Drive {
-    fn new(actor: &Actor, request: &RunRequest, reply: oneshot::Sender<Result<Turn>>) -> Self {
+    fn new(actor: &Actor, Asked { request, reply, kept }: Asked) -> Self {
         let now = Instant::now();
         let message = actor.api.next_message_id();
         let config = actor.config.turn;
@@ -99,7 +103,7 @@ impl Drive {
             fold: TurnFold::new(actor.session.clone(), message.clone(), actor.earlier_prompts.clone()),
             message,
             began: now,
-            deadline: now + request.timeout().unwrap_or(config.timeout),
+            deadline: now + request.timeout().unwrap_or(config.timeout).min(LONGEST),
             stage: Stage::Before,
             clock: CheckClock::new(now, config.probe_after),
             feed: Feed::new(actor.next_seq, config.event_buffer),
@@ -109,8 +113,9 @@ impl Drive {
             lost_stream,
             checked_busy: false,
             cutting: None,
+            kept: Some(kept),
             cancels: Vec::new(),
-            stops: Vec::new(),
+            stop: false,
         }
     }
 
@@ -148,6 +153,13 @@ impl Drive {
                     held = command.is_some();
                     self.on_command(command);
                 }
+                kept = kept_of(&mut self.kept), if self.kept.is_some() => {
+                    self.kept = None;
+                    if !kept {
+                        // Nobody could cancel it.
+                        self.cut(Cut::Canceled, Instant::now());
+                    }
+                }
                 () = sleep_until(wake) => {}
             }
         }
@@ -175,8 +187,13 @@ impl Drive {
         let now = Instant::now();
         match event {
             Some(Ok(event)) => {
+                let failed = self.fold.failure().is_some();
                 if self.fold.on_event(&event, &mut self.out) {
                     self.clock.note_activity(now);
+                }
+                if !failed && self.fold.failure().is_some() {
+                    // Whether the session goes on in spite of it is not known.
+                    self.checked_busy = false;
                 }
                 self.flush();
             }
@@ -196,7 +213,7 @@ impl Drive {
     fn on_command(&mut self, command: Option<Command>) {
         let now = Instant::now();
         match command {
-            Some(Command::Run { reply, .. }) => {
+            Some(Command::Run(Asked { reply, .. })) => {
                 let busy = Error::new(ErrorKind::Busy, "run a turn", "another turn is under way")
                     .with_session(&self.session)
                     .with_hint("wait for its end, or cancel it")
@@ -207,8 +224,8 @@ impl Drive {
                 self.cancels.push(reply);
                 self.cut(Cut::Canceled, now);
             }
-            Some(Command::Stop { reply }) => {
-                self.stops.push(reply);
+            Some(Command::Stop) => {
+                self.stop = true;
                 self.cut(Cut::Canceled, now);
             }
             // Nobody holds the runner any more; its task ends after the turn.
@@ -227,25 +244,30 @@ impl Drive {
     /// Tells everybody how it ended, and what the runner does next.
     fn close(mut self, actor: &mut Actor, over: Over) -> TurnEnd {
         let (outcome, broken) = match over {
-            Over::Ended(outcome) => (Some(outcome), None),
-            Over::Broken(outcome, error) => (Some(outcome), Some(error)),
-            Over::Refused(error) => {
-                if let Some(reply) = self.reply.take() {
-                    answer(reply, Err(error.with_session(&self.session)));
-                }
-                (None, None)
-            }
+            Over::Ended(outcome) => (Ok(outcome), None),
+            Over::Broken(outcome, error) => (Ok(outcome), Some(error)),
+            Over::Refused(error) => (Err(error.with_session(&self.session)), None),
         };
-        actor.earlier_prompts = self.fold.prompts().to_vec();
         actor.next_seq = self.feed.next_seq();
-        if let Some(outcome) = outcome {
-            if let Some(reply) = self.reply.take() {
-                // It broke before it began: the caller gets the error instead of a turn.
+        if self.stage != Stage::Before {
+            actor.earlier_prompts.extend_from_slice(self.fold.prompts());
+            let old = actor.earlier_prompts.len().saturating_sub(REMEMBERED);
+            actor.earlier_prompts.drain(..old);
+        }
+        if broken.is_none() && !self.stop {
+            // Before anybody hears of the end: who then looks at the status must not see this turn.
+            actor.set_status(RunnerStatus::Ready);
+        }
+        match (self.reply.take(), outcome) {
+            (Some(reply), Err(error)) => answer(reply, Err(error)),
+            // It broke before it began: the caller gets the error instead of a turn.
+            (Some(reply), Ok(_)) => {
                 let error = broken.clone().unwrap_or_else(|| {
                     Error::new(ErrorKind::Internal, "run a turn", "it ended before it began")
                 });
                 answer(reply, Err(error));
-            } else {
+            }
+            (None, Ok(outcome)) => {
                 self.flush();
                 let result = RunResult {
                     outcome,
@@ -259,15 +281,30 @@ impl Drive {
                 tracing::info!(task = %actor.task, outcome = result.outcome.name(), ms, "a turn ended");
                 actor.next_seq = self.feed.finish(result);
             }
+            (None, Err(error)) => {
+                tracing::error!(task = %actor.task, error = error.chain(), "a turn that had begun was refused");
+            }
         }
         for reply in self.cancels {
-            answer(reply, Ok(()));
+            answer(reply, ());
         }
         match broken {
-            _ if !self.stops.is_empty() => TurnEnd::End(End::Asked(self.stops)),
+            Some(error) if self.stop => {
+                tracing::warn!(task = %actor.task, error = error.chain(), "the runner broke while it was being stopped");
+                TurnEnd::End(End::Asked)
+            }
             Some(error) => TurnEnd::End(End::Broken(error)),
+            None if self.stop => TurnEnd::End(End::Asked),
             None => TurnEnd::Ready,
         }
+    }
+}
+
+/// Whether the caller has taken the answer; ends when that is known.
+async fn kept_of(kept: &mut Option<oneshot::Receiver<()>>) -> bool {
+    match kept {
+        Some(kept) => kept.await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -10,10 +10,6 @@ use runner_core::session::{
 };
 use runner_core::{MessageId, SessionId};
 
-/// So many model calls in a row that ended for no known reason and gave nothing are a loop: the server goes on
-/// for ever (facts: about eight a second), and no setting of its own stops it.
-const ENDLESS_STEPS: u32 = 8;
-
 /// A part of the answer, and how much of it was passed on.
 #[derive(Debug)]
 struct PartTrack {
@@ -46,8 +42,8 @@ enum Seen {
 
 /// One of the agent's messages.
 #[derive(Debug)]
-struct Answer {
-    info: MessageInfo,
+pub(super) struct Answer {
+    pub(super) info: MessageInfo,
     /// Its text parts, in the order they appeared.
     texts: Vec<String>,
     has_tools: bool,
@@ -62,15 +58,16 @@ pub(crate) struct TurnFold {
     prompts: Vec<MessageId>,
     /// Those of the turn before, of which late news may still come.
     earlier: Vec<MessageId>,
-    answers: Vec<Answer>,
+    pub(super) answers: Vec<Answer>,
     parts: HashMap<String, PartTrack>,
-    /// Tool calls, each with the last state that was passed on.
+    /// Tool calls by part, each with the last state that was passed on. Not by the model's own id for the call: some
+    /// models use the same ones in every message.
     tools: HashMap<String, ToolState>,
     /// Requests and ends of steps that were passed on, by id.
     passed_on: HashSet<String>,
     /// The session and its sub-agents'.
     tree: HashSet<SessionId>,
-    failure: Option<AgentFailure>,
+    pub(super) failure: Option<AgentFailure>,
     /// Whether the prompt itself was seen, on the stream or by reading back.
     prompt_seen: bool,
     /// Whether the stream itself showed the prompt: the first event of the turn.
@@ -80,37 +77,7 @@ pub(crate) struct TurnFold {
     /// Whether the session was read while it was idle, and nothing was seen since.
     read: bool,
     idle: bool,
-    endless: u32,
-}
-
-/// Whether a turn has ended, and how, as far as its facts tell.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Verdict {
-    /// It goes on.
-    Open,
-    /// The agent answered and is done.
-    Completed,
-    /// It ended without a usable answer.
-    Failed(TurnFailure),
-}
-
-/// Why a turn ended without a usable answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum TurnFailure {
-    /// The agent, its server or the model's provider reported this.
-    Reported(AgentFailure),
-    /// The answer was cut at the limit of the model's output.
-    CutOff,
-    /// The provider withheld the answer.
-    Withheld,
-    /// The agent stopped after a tool call, without an answer: a permission was refused.
-    StoppedAfterTool,
-    /// The agent is done and wrote nothing.
-    Empty,
-    /// The model ended for a reason that is not known.
-    OddFinish(String),
-    /// The model ends again and again without a reason and without a word.
-    Endless(u32),
+    pub(super) endless: u32,
 }
 
 impl TurnFold {
@@ -246,7 +213,9 @@ impl TurnFold {
                 self.tree.contains(session)
             }
             AgentEvent::Failure { session, failure } => {
-                let ours = session.as_ref().is_none_or(|s| *s == self.session);
+                let ours = session.as_ref().is_none_or(|s| *s == self.session)
+                    // The turn before may have been aborted, and its report comes late.
+                    && (self.prompt_seen || !failure.aborted);
                 // The first report names the cause; later ones repeat it with a stack trace.
                 if ours && !failure.recoverable && self.failure.is_none() {
                     self.failure = Some(failure.clone());
@@ -339,10 +308,10 @@ impl TurnFold {
             PartBody::Reasoning(whole) => self.on_text(part, whole, true, seen, out),
             PartBody::Tool { call_id, tool, state } => {
                 answer.has_tools = true;
-                let passed = self.tools.get(call_id);
+                let passed = self.tools.get(&part.id);
                 let news = passed.is_none_or(|old| !old.is_final() && old != state);
                 if news {
-                    self.tools.insert(call_id.clone(), state.clone());
+                    self.tools.insert(part.id.clone(), state.clone());
                     out.push(RunEventKind::Tool {
                         call_id: call_id.clone(),
                         tool: tool.clone(),
@@ -418,35 +387,6 @@ impl TurnFold {
     /// What was reported to have failed, if anything.
     pub(crate) fn failure(&self) -> Option<&AgentFailure> {
         self.failure.as_ref()
-    }
-
-    /// How the turn stands by its facts. Only a session that is idle has ended a turn; whether it is, the caller
-    /// knows from the stream ([`is_idle`](Self::is_idle)) or by asking.
-    pub(crate) fn verdict(&self, idle: bool) -> Verdict {
-        if self.endless >= ENDLESS_STEPS {
-            return Verdict::Failed(TurnFailure::Endless(self.endless));
-        }
-        // Not `last_answer`: a turn whose last message is a summary is still being continued.
-        let Some(last) = self.answers.last() else { return Verdict::Open };
-        if !idle || !last.info.completed || last.info.summary {
-            return Verdict::Open;
-        }
-        if let Some(failure) = &last.info.error {
-            return Verdict::Failed(TurnFailure::Reported(failure.clone()));
-        }
-        match &last.info.finish {
-            Some(Finish::Stop) if self.text().trim().is_empty() => Verdict::Failed(TurnFailure::Empty),
-            Some(Finish::Stop) => Verdict::Completed,
-            Some(Finish::Length) => Verdict::Failed(TurnFailure::CutOff),
-            Some(Finish::ContentFilter) => Verdict::Failed(TurnFailure::Withheld),
-            Some(Finish::ToolCalls) => Verdict::Failed(TurnFailure::StoppedAfterTool),
-            Some(Finish::Other(name)) => Verdict::Failed(TurnFailure::OddFinish(name.clone())),
-            Some(other) => Verdict::Failed(TurnFailure::OddFinish(format!("{other:?}"))),
-            None => match &self.failure {
-                Some(failure) => Verdict::Failed(TurnFailure::Reported(failure.clone())),
-                None => Verdict::Failed(TurnFailure::OddFinish("none".to_owned())),
-            },
-        }
     }
 }
 

@@ -4,11 +4,13 @@
 
 use runner_core::event::RunEventKind;
 use runner_core::session::{
-    AgentEvent, AgentFailure, Finish, Message, MessageInfo, Part, PartBody, Role, SessionStatus, Usage,
+    AgentEvent, AgentFailure, Finish, Message, MessageInfo, Part, PartBody, Role, SessionStatus, ToolState,
+    Usage,
 };
 use runner_core::{MessageId, SessionId};
 
-use super::fold::{TurnFailure, TurnFold, Verdict};
+use super::fold::TurnFold;
+use super::verdict::{TurnFailure, Verdict};
 
 fn session() -> SessionId {
     SessionId::new("ses_1").unwrap()
@@ -187,4 +189,37 @@ fn other_sessions_are_nobodys_business() {
         .fold
         .on_event(&AgentEvent::Status { session: child, status: SessionStatus::Idle }, &mut case.out);
     assert!(ours && !case.fold.is_idle());
+}
+
+#[test]
+fn a_model_that_names_its_calls_the_same_in_every_message_hides_none() {
+    let tool = |part: &str, of: &str, output: &str| {
+        let state = ToolState::Completed { input: serde_json::Value::Null, output: output.into() };
+        let body = PartBody::Tool { call_id: "call_0".into(), tool: "bash".into(), state };
+        AgentEvent::Part { session: session(), part: Part { id: part.into(), message: id(of), body } }
+    };
+    let mut case = Case::new(&[]);
+    case.prompt().message("msg_a", Some("msg_u"), None).see(tool("p1", "msg_a", "one"));
+    case.message("msg_b", Some("msg_u"), None)
+        .see(tool("p2", "msg_b", "two"))
+        .see(tool("p2", "msg_b", "two"));
+    let calls = case.out.iter().filter(|k| matches!(k, RunEventKind::Tool { .. })).count();
+    assert_eq!(calls, 2, "{:?}", case.out);
+}
+
+#[test]
+fn a_late_report_of_the_last_turns_abort_is_not_this_turns_failure() {
+    let aborted = AgentFailure {
+        name: "MessageAbortedError".into(),
+        message: "aborted".into(),
+        status: None,
+        aborted: true,
+        recoverable: false,
+    };
+    let report = AgentEvent::Failure { session: Some(session()), failure: aborted };
+    let mut case = Case::new(&["msg_old"]);
+    case.see(report.clone());
+    assert_eq!(case.fold.failure(), None);
+    case.prompt().see(report);
+    assert!(case.fold.failure().is_some(), "an abort after our prompt is ours");
 }

@@ -3,7 +3,7 @@
 use runner_core::session::AgentFailure;
 use runner_core::{Error, ErrorKind, Retry};
 
-use super::fold::TurnFailure;
+use super::verdict::TurnFailure;
 
 const OPERATION: &str = "run a turn";
 

@@ -5,8 +5,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::drive::{Drive, Stage};
-use super::fold::{TurnFailure, Verdict};
 use super::outcome::{error_of, error_of_silence};
+use super::verdict::{TurnFailure, Verdict};
 
 /// Why the turn is being ended before the agent is done.
 pub(super) enum Cut {
@@ -21,6 +21,18 @@ impl Cut {
             Self::Canceled => Outcome::Canceled,
             Self::TimedOut => Outcome::TimedOut,
             Self::Failed(error) => Outcome::Failed(error),
+        }
+    }
+
+    /// The error of a turn that has no outcome because it never began.
+    fn unbegun(self, when: &str) -> Error {
+        const OPERATION: &str = "run a turn";
+        match self {
+            Self::Canceled => Error::new(ErrorKind::Canceled, OPERATION, format!("it was canceled {when}")),
+            Self::TimedOut => {
+                Error::new(ErrorKind::Timeout, OPERATION, format!("its time ran out {when}")).temporary()
+            }
+            Self::Failed(error) => error,
         }
     }
 }
@@ -99,7 +111,9 @@ impl Drive {
                 "the connection failed, and the server does not have it",
             )
             .temporary();
-            return (settled && !self.fold.prompt_seen()).then_some(Over::Refused(error));
+            // Silence proves nothing: it must have been asked and have answered.
+            let absent = self.fold.was_read() && !self.fold.prompt_seen();
+            return (settled && absent).then_some(Over::Refused(error));
         }
         let idle = self.fold.is_idle();
         match self.fold.verdict(idle) {
@@ -113,7 +127,10 @@ impl Drive {
             }
             // It looks like the end; what the stream did not show is read first.
             Verdict::Completed | Verdict::Failed(_) => self.ask_soon(now),
-            Verdict::Open if idle || self.fold.failure().is_some() => self.ask_soon(now),
+            // A session that reported a failure and works all the same is asked like any other: in silence.
+            Verdict::Open if idle || (self.fold.failure().is_some() && !self.checked_busy) => {
+                self.ask_soon(now);
+            }
             Verdict::Open => {}
         }
         self.over_by_silence(now)
@@ -153,15 +170,13 @@ impl Drive {
         }
         let cutting = self.cutting.take()?;
         if never_began {
-            let error = Error::new(ErrorKind::Canceled, "run a turn", "it was canceled before it began");
-            return Some(Over::Refused(error));
+            return Some(Over::Refused(cutting.why.unbegun("before it began")));
         }
         if quiet && self.stage == Stage::Accepted {
             return Some(Over::Ended(cutting.why.outcome()));
         }
         if quiet {
-            let message = "it was given up before the server confirmed the prompt";
-            return Some(Over::Refused(Error::new(ErrorKind::Canceled, "run a turn", message)));
+            return Some(Over::Refused(cutting.why.unbegun("before the server confirmed the prompt")));
         }
         let stuck = Error::new(
             ErrorKind::Timeout,
