@@ -45,8 +45,11 @@ pub trait AgentApi: fmt::Debug + Send + Sync + 'static {
     /// An id for the next prompt, in the server's own form and greater than every earlier one.
     fn next_message_id(&self) -> MessageId;
 
-    /// Hands a prompt over and returns once the server has accepted it; the turn goes on by itself. After a
-    /// [`ErrorKind::Connection`](crate::ErrorKind::Connection) it is unknown whether it was: look for the message.
+    /// Hands a prompt over and returns once the server has accepted it; the turn goes on by itself. After
+    /// [`ErrorKind::Connection`] or [`ErrorKind::Timeout`] it is unknown whether it was: look for the message.
+    ///
+    /// [`ErrorKind::Connection`]: crate::ErrorKind::Connection
+    /// [`ErrorKind::Timeout`]: crate::ErrorKind::Timeout
     async fn prompt(&self, session: &SessionId, prompt: &Prompt) -> Result<()>;
 
     /// Asks the server to end the session's turn. It answers the same for a session it does not know: confirm.

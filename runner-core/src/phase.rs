@@ -19,8 +19,6 @@ pub enum Phase {
     Health,
     /// The server has made a session: the proof of readiness.
     Session,
-    /// What the server loads lazily is loaded, so that the first turn does not pay for it.
-    WarmUp,
 }
 
 impl Phase {
@@ -33,7 +31,6 @@ impl Phase {
             Self::Start => "start",
             Self::Health => "health",
             Self::Session => "session",
-            Self::WarmUp => "warm-up",
         }
     }
 }

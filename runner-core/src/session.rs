@@ -133,7 +133,7 @@ pub struct MessageInfo {
     pub role: Role,
     /// The user's message that it answers.
     pub parent: Option<MessageId>,
-    /// Whether it has ended, in success or not.
+    /// Whether it has ended, in success or not. Only the agent's messages do; a user's stays `false`.
     pub completed: bool,
     /// Why the model stopped, once it has.
     pub finish: Option<Finish>,

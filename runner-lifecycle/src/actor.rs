@@ -81,7 +81,7 @@ impl Actor {
             container: launched.container,
             session: launched.session,
             api: launched.api,
-            stream: launched.stream,
+            stream: Some(launched.stream),
             commands,
             death,
             next_seq: 0,

@@ -32,8 +32,8 @@ pub(crate) struct Launched {
     pub(crate) container: ContainerId,
     pub(crate) api: Arc<dyn AgentApi>,
     pub(crate) session: SessionId,
-    /// Open since before the session was made; `None` if it broke since.
-    pub(crate) stream: Option<AgentEventStream>,
+    /// Open, and proved by the adapter: whatever is sent to the server from here on is seen on it.
+    pub(crate) stream: AgentEventStream,
     pub(crate) phases: PhaseTimes,
 }
 

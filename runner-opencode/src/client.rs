@@ -57,6 +57,15 @@ impl OpenCodeClient {
     }
 }
 
+impl OpenCodeClient {
+    /// Makes the server send an event that names a session which does not exist. Ending the turn of such a session
+    /// is the one request that does so and changes nothing (seen on the real server).
+    async fn echo(&self, marker: String) -> Result<(), Failure> {
+        let request = self.server.post(&format!("/session/{marker}/abort"));
+        self.server.json(request, self.config.limits.open_events).await.map(drop)
+    }
+}
+
 impl fmt::Debug for OpenCodeClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenCodeClient").field("base_url", &self.server.base_url()).finish_non_exhaustive()
@@ -162,10 +171,15 @@ impl AgentApi for OpenCodeClient {
             let bounds = Limits { max_frame: self.config.max_frame_bytes, silence: limits.silence };
             let mut frames = Frames::new(response.bytes_stream().boxed(), bounds);
             events::connected(&mut frames).await?;
-            Ok(frames)
+            let mut held = Vec::new();
+            if self.config.prove_events {
+                events::prove(&mut frames, &mut held, |marker| self.echo(marker)).await?;
+            }
+            Ok((frames, held))
         });
-        let frames = opened.await.map_err(|failure| failure.into_error("open the agent's event stream"))?;
-        Ok(events::stream(frames, self.server.directory().to_owned()))
+        let (frames, held) =
+            opened.await.map_err(|failure| failure.into_error("open the agent's event stream"))?;
+        Ok(events::stream(frames, held, self.server.directory().to_owned()))
     }
 }
 

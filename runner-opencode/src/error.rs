@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     NotConnected(String),
     #[error("the event stream ended before its first event")]
     EndedEarly,
+    #[error("the event stream showed {0} other events and not the one that was made to prove it")]
+    NotProved(usize),
     #[error("the event stream was silent for {0:?}")]
     Silent(Duration),
     #[error("a frame of the event stream is larger than {0} bytes")]
@@ -86,7 +88,9 @@ impl Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Address(_) => ErrorKind::InvalidInput,
-            Self::Connect(_) | Self::Broken(_) | Self::Unhealthy | Self::EndedEarly => ErrorKind::Connection,
+            Self::Connect(_) | Self::Broken(_) | Self::Unhealthy | Self::EndedEarly | Self::NotProved(_) => {
+                ErrorKind::Connection
+            }
             Self::Timeout(_) | Self::Silent(_) => ErrorKind::Timeout,
             Self::Refused(refusal) => refusal_kind(refusal),
             Self::Version { .. } => ErrorKind::UnsupportedVersion,

@@ -8,22 +8,33 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::stream::{Stream, StreamExt};
 use runner_core::Error;
 use runner_core::session::{AgentEvent, AgentEventStream};
+use tokio::time::timeout;
 
-use crate::convert;
 use crate::error::Failure;
 use crate::sse::Frames;
 use crate::wire::{cut, event};
+use crate::{convert, message_id};
 
 const READ: &str = "read the agent's events";
+
+/// What the ids of sessions begin with that exist only to be named in an event.
+const MARKER: &str = "ses_0echo";
 
 /// What the server calls the directory of events that belong to none.
 const EVERYWHERE: &str = "global";
 
-/// Reads the first frame, which proves that everything from here on is seen.
+/// How long an echo may take to show before the next one is sent. It takes some 5 ms where the stream listens.
+const ECHO_WAIT: Duration = Duration::from_millis(50);
+
+/// Frames that are kept while the stream is being proved: what a busy server sends in the meantime.
+const HELD: usize = 10_000;
+
+/// Reads the first frame. It says that the stream is open; whether it is, [`prove`] tells.
 pub(crate) async fn connected(frames: &mut Frames) -> Result<(), Failure> {
     let frame = frames.next().await.ok_or(Failure::EndedEarly)??;
     match event::read(&frame) {
@@ -33,15 +44,47 @@ pub(crate) async fn connected(frames: &mut Frames) -> Result<(), Failure> {
     }
 }
 
-/// The events of a directory, beginning with [`AgentEvent::Connected`].
-pub(crate) fn stream(frames: Frames, directory: String) -> AgentEventStream {
-    Events { frames, directory, begun: false }.boxed()
+/// Proves that everything from here on is seen: asks for an event that names a session of its own, until the stream
+/// shows one. `held` keeps the frames that came before it. The caller bounds the time.
+pub(crate) async fn prove<F: Future<Output = Result<(), Failure>>>(
+    frames: &mut Frames,
+    held: &mut Vec<String>,
+    echo: impl Fn(String) -> F,
+) -> Result<(), Failure> {
+    loop {
+        let marker = message_id::next().as_str().replacen("msg_", MARKER, 1);
+        echo(marker.clone()).await?;
+        let shown = async {
+            while let Some(frame) = frames.next().await {
+                let frame = frame?;
+                if frame.contains(&marker) {
+                    return Ok(());
+                }
+                if held.len() == HELD {
+                    return Err(Failure::NotProved(HELD));
+                }
+                held.push(frame);
+            }
+            Err(Failure::EndedEarly)
+        };
+        match timeout(ECHO_WAIT, shown).await {
+            Ok(proved) => return proved,
+            // The echo was sent before the stream listened.
+            Err(_elapsed) => {}
+        }
+    }
+}
+
+/// The events of a directory, beginning with [`AgentEvent::Connected`] and the frames that are held.
+pub(crate) fn stream(frames: Frames, held: Vec<String>, directory: String) -> AgentEventStream {
+    Events { frames, held: held.into_iter(), directory, begun: false }.boxed()
 }
 
 /// A type and not a chain of combinators: those move the state of the framing about with each event, which cost a
 /// third of all the time.
 struct Events {
     frames: Frames,
+    held: std::vec::IntoIter<String>,
     directory: String,
     /// Whether `Connected` was delivered, whose frame has been read before this stream was made.
     begun: bool,
@@ -55,6 +98,11 @@ impl Stream for Events {
         if !this.begun {
             this.begun = true;
             return Poll::Ready(Some(Ok(AgentEvent::Connected)));
+        }
+        for frame in this.held.by_ref() {
+            if let Some(event) = decode(&frame, &this.directory) {
+                return Poll::Ready(Some(Ok(event)));
+            }
         }
         loop {
             return Poll::Ready(match ready!(this.frames.poll_next_unpin(cx)) {
@@ -85,9 +133,14 @@ pub(crate) fn decode(frame: &str, directory: &str) -> Option<AgentEvent> {
     if envelope.kind == "sync" {
         return None;
     }
-    match envelope.directory.as_deref() {
-        None | Some(EVERYWHERE) => Some(convert::event(envelope)),
-        Some(of) if of == directory => Some(convert::event(envelope)),
-        Some(_) => None,
+    let event = match envelope.directory.as_deref() {
+        None | Some(EVERYWHERE) => convert::event(envelope),
+        Some(of) if of == directory => convert::event(envelope),
+        Some(_) => return None,
+    };
+    match event {
+        // What is left of an echo, ours or another stream's.
+        AgentEvent::Status { ref session, .. } if session.as_str().starts_with(MARKER) => None,
+        event => Some(event),
     }
 }

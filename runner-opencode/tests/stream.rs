@@ -353,3 +353,76 @@ async fn a_recorded_turn_is_the_same_in_any_pieces() {
         assert_eq!(*first, events, "pieces of {size}");
     }
 }
+
+/// A server that says "connected" before it listens: the first `deaf` echoes are on no stream.
+async fn late_listener(deaf: usize) -> (String, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (shown, _) = tokio::sync::broadcast::channel::<String>(16);
+    let echoes = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let task = tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (shown, echoes) = (shown.clone(), echoes.clone());
+            tokio::spawn(async move {
+                let mut live = shown.subscribe();
+                let mut buffer = vec![0; 4096];
+                while let Ok(n @ 1..) = socket.read(&mut buffer).await {
+                    let head = String::from_utf8_lossy(&buffer[..n]).into_owned();
+                    if let Some(rest) = head.strip_prefix("POST /session/") {
+                        let session = rest.split('/').next().unwrap_or_default();
+                        if echoes.fetch_add(1, Ordering::SeqCst) >= deaf {
+                            let before = delta("held");
+                            let idle = event(
+                                "session.status",
+                                &format!("{{\"sessionID\":\"{session}\",\"status\":{{\"type\":\"idle\"}}}}"),
+                            );
+                            let late = event(
+                                "session.status",
+                                &format!("{{\"sessionID\":\"{session}\",\"status\":{{\"type\":\"idle\"}}}}"),
+                            );
+                            drop(shown.send(format!("{before}{idle}{late}{}", delta("after"))));
+                        }
+                        let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\ntrue";
+                        if socket.write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                        continue;
+                    }
+                    let head =
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+                    drop(socket.write_all(format!("{head}{CONNECTED}").as_bytes()).await);
+                    if let Ok(frames) = live.recv().await {
+                        drop(socket.write_all(frames.as_bytes()).await);
+                    }
+                    return;
+                }
+            });
+        }
+    });
+    (url, task)
+}
+
+#[tokio::test]
+async fn a_stream_is_given_out_once_it_has_shown_an_event_that_was_made_for_it() {
+    for deaf in [0, 1, 3] {
+        let (url, server) = late_listener(deaf).await;
+        let config = OpenCodeConfig { prove_events: true, ..generous() };
+        let events = drain(&url, config).await;
+        assert!(matches!(events[0], Ok(AgentEvent::Connected)), "{events:?}");
+        assert_eq!(texts(&events), ["held", "after"], "deaf to {deaf}: nothing is lost, in order");
+        assert_eq!(events.len(), 3, "the echoes themselves are not shown: {events:?}");
+        server.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_never_shows_its_event_is_not_given_out() {
+    let (url, server) = late_listener(usize::MAX).await;
+    let limits = TimeLimits { open_events: SHORT, ..TimeLimits::default() };
+    let config = OpenCodeConfig { prove_events: true, limits, ..generous() };
+    let refused = client(&url, config).await.events().await;
+    let error = refused.err().expect("an unproved stream is no stream");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Temporary), "{error}");
+    server.abort();
+}

@@ -82,8 +82,7 @@ async fn demo(options: Options) -> Result<ExitCode> {
     let task = TaskId::new(format!("demo-{}-{}", now.as_secs(), std::process::id()))?;
     let ran = tokio::select! {
         ran = work(&stack, &task, &agent, request) => Some(ran),
-        // A handler that cannot be installed leaves the default one, which ends the process.
-        Ok(()) = tokio::signal::ctrl_c() => None,
+        () = asked_to_end() => None,
     };
     if options.keep
         && let Some(Ok((runner, outcome))) = &ran
@@ -112,6 +111,22 @@ async fn demo(options: Options) -> Result<ExitCode> {
         Some(Ok((_, other))) => {
             Err(Error::new(ErrorKind::Agent, "run the demo", format!("the turn {}", other.name())))
         }
+    }
+}
+
+/// Ends at Ctrl-C, and at the signal by which a supervisor ends a process. A handler that cannot be installed leaves
+/// the default one, which ends the process.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let one = |kind| async move {
+        match signal(kind) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = one(SignalKind::interrupt()) => {}
+        () = one(SignalKind::terminate()) => {}
     }
 }
 

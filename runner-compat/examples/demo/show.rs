@@ -138,7 +138,10 @@ pub(crate) fn kept(runner: &ContainerRunner) {
     println!("container  {}", runner.container());
     println!("look at it docker inspect {}", runner.container().short());
     println!("remove it  docker rm -f {}", runner.container().short());
-    println!("           (its secrets stay in the workspace directory's .run/{} until then)", runner.task());
+    println!(
+        "           and its secrets and state: .run/{0} and .state/{0} in the workspace directory",
+        runner.task().slug()
+    );
 }
 
 /// An error with its causes, and what is known about a start that failed.

@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use runner_core::endpoint::{Credentials, Endpoint};
 use runner_core::layout::WORKSPACE;
 use runner_core::phase::Phase;
-use runner_core::session::{AgentEvent, AgentEventStream, NewSession, ServerRequirements};
+use runner_core::session::{NewSession, ServerRequirements};
 use runner_core::workspace_provider::PreparedWorkspace;
-use runner_core::{
-    AgentApi, ContainerId, ContainerInfo, ContainerState, Error, ErrorKind, Result, Retry, SessionId,
-};
-use tokio::time::{sleep, timeout};
+use runner_core::{AgentApi, ContainerId, ContainerInfo, ContainerState, Error, Result, Retry};
+use tokio::time::sleep;
 
 use super::{Launch, Launched};
 use crate::config::StartConfig;
-
-/// How long the first event of the session may take on a stream that is open. Without it the stream may have been
-/// opened a moment too late; turns then read back what they miss.
-const ECHO_LIMIT: Duration = Duration::from_secs(2);
 
 /// Pauses that double from the shortest to the longest.
 struct Pauses {
@@ -57,10 +50,11 @@ impl Launch<'_> {
         self.end();
 
         self.begin(Phase::Session);
-        let mut stream = api.events().await?;
         let title = format!("task {}", self.request.task);
         let session = api.create_session(&NewSession { title }).await?;
-        let stream = echoed(&mut stream, &session).await.then_some(stream);
+        // After the session, whose making boots what the stream needs; nothing of the session matters before its
+        // first prompt.
+        let stream = api.events().await?;
         self.end();
         let phases = self.made.phases.clone();
         Ok(Launched { container: container.clone(), api, session, stream, phases })
@@ -94,28 +88,4 @@ impl Launch<'_> {
 fn address_of(info: &ContainerInfo, port: u16) -> Option<std::net::SocketAddr> {
     let running = info.state == ContainerState::Running;
     info.ports.iter().find(|p| running && p.container == port).map(|p| p.address)
-}
-
-/// Waits until the stream has shown the session being made: the proof that nothing is missed from here on. A server
-/// may say that the stream is open a moment before it is (measured).
-async fn echoed(stream: &mut AgentEventStream, session: &SessionId) -> bool {
-    let wait = async {
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(AgentEvent::SessionCreated { session: made, .. }) if made == *session => return Ok(true),
-                Ok(_) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::new(ErrorKind::Connection, "open the event stream", "it ended at once").temporary())
-    };
-    match timeout(ECHO_LIMIT, wait).await {
-        Ok(Ok(echoed)) => echoed,
-        Ok(Err(error)) => {
-            tracing::debug!(session = %session, error = error.chain(), "the event stream broke at the start");
-            false
-        }
-        // The session is there, only its event was missed; the stream itself is alive.
-        Err(_elapsed) => true,
-    }
 }

@@ -20,7 +20,8 @@ pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
 /// Every limit is so generous that only a hang reaches it.
 pub(crate) fn generous() -> OpenCodeConfig {
-    OpenCodeConfig::default()
+    // Scripted servers answer the stream alone; the proof has tests of its own.
+    OpenCodeConfig { prove_events: false, ..OpenCodeConfig::default() }
 }
 
 /// Every call gives up soon.
@@ -37,7 +38,7 @@ pub(crate) fn hasty() -> OpenCodeConfig {
         open_events: SHORT,
         silence: SHORT,
     };
-    OpenCodeConfig { limits, ..OpenCodeConfig::default() }
+    OpenCodeConfig { limits, ..generous() }
 }
 
 pub(crate) fn endpoint(base_url: impl Into<String>) -> Endpoint {
