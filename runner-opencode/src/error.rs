@@ -46,7 +46,9 @@ pub(crate) enum Failure {
     NotConnected(String),
     #[error("the event stream ended before its first event")]
     EndedEarly,
-    #[error("the event stream showed {0} other events and not the one that was made to prove it")]
+    #[error(
+        "the event stream showed more than {0} bytes of other events and not the one that was made to prove it"
+    )]
     NotProved(usize),
     #[error("the event stream was silent for {0:?}")]
     Silent(Duration),

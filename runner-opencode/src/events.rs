@@ -31,8 +31,8 @@ const EVERYWHERE: &str = "global";
 /// How long an echo may take to show before the next one is sent. It takes some 5 ms where the stream listens.
 const ECHO_WAIT: Duration = Duration::from_millis(50);
 
-/// Frames that are kept while the stream is being proved: what a busy server sends in the meantime.
-const HELD: usize = 10_000;
+/// Bytes of frames that are kept while the stream is being proved: what a busy server sends in the meantime.
+const HELD: usize = 32 << 20;
 
 /// Reads the first frame. It says that the stream is open; whether it is, [`prove`] tells.
 pub(crate) async fn connected(frames: &mut Frames) -> Result<(), Failure> {
@@ -51,6 +51,7 @@ pub(crate) async fn prove<F: Future<Output = Result<(), Failure>>>(
     held: &mut Vec<String>,
     echo: impl Fn(String) -> F,
 ) -> Result<(), Failure> {
+    let mut bytes = 0;
     loop {
         let marker = message_id::next().as_str().replacen("msg_", MARKER, 1);
         echo(marker.clone()).await?;
@@ -60,7 +61,8 @@ pub(crate) async fn prove<F: Future<Output = Result<(), Failure>>>(
                 if frame.contains(&marker) {
                     return Ok(());
                 }
-                if held.len() == HELD {
+                bytes += frame.len();
+                if bytes > HELD {
                     return Err(Failure::NotProved(HELD));
                 }
                 held.push(frame);

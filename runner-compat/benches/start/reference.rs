@@ -100,7 +100,8 @@ impl Reference {
             .and_then(Value::as_str)
             .ok_or("no port is published")?;
         let address: SocketAddr = format!("127.0.0.1:{port}").parse()?;
-        while request(address, "GET", "/global/health", authorization, None).await != Some(200) {
+        let probe = || timeout(PROBE_LIMIT, send(address, "GET", "/global/health", authorization, None));
+        while probe().await.ok().flatten() != Some(200) {
             sleep(PAUSE).await;
         }
         let session = json!({ "title": "reference" });
@@ -115,16 +116,6 @@ impl Reference {
 fn set(object: &mut Value, key: &str, value: Value) -> Result<(), Failure> {
     object.as_object_mut().ok_or("not an object")?.insert(key.to_owned(), value);
     Ok(())
-}
-
-async fn request(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    auth: &str,
-    body: Option<&Value>,
-) -> Option<u16> {
-    timeout(PROBE_LIMIT, send(address, method, path, auth, body)).await.ok()?
 }
 
 async fn send(

@@ -146,9 +146,6 @@ impl Drive {
                         return over;
                     }
                 }
-                event = next_of(&mut actor.stream), if actor.stream.is_some() => {
-                    self.on_event(event, &mut actor.stream);
-                }
                 command = actor.commands.recv(), if held => {
                     held = command.is_some();
                     self.on_command(command);
@@ -159,6 +156,10 @@ impl Drive {
                         // Nobody could cancel it.
                         self.cut(Cut::Canceled, Instant::now());
                     }
+                }
+                // After the calls: a stream that always has something must not starve a cancel.
+                event = next_of(&mut actor.stream), if actor.stream.is_some() => {
+                    self.on_event(event, &mut actor.stream);
                 }
                 () = sleep_until(wake) => {}
             }
