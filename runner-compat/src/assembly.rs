@@ -5,7 +5,7 @@ use std::sync::Arc;
 use runner_core::container_runtime::RuntimeInfo;
 use runner_core::phase::StartEvent;
 use runner_core::{AgentId, AgentSettings, ContainerRuntime, Result, Sink, TaskId};
-use runner_docker::DockerRuntime;
+use runner_docker::{DockerRuntime, find_endpoint};
 use runner_lifecycle::{ContainerRunner, Ports, RunnerManager, StartRequest};
 use runner_opencode::OpenCodeConnector;
 use runner_workspace::DirectoryWorkspaces;
@@ -22,12 +22,23 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Connects to the engine, proves that it answers, and opens the workspaces. Starts nothing.
+    /// Finds the engine ([`StackConfig::search`]) and connects to it, and opens the workspaces. Starts nothing. Says once,
+    /// at level `info`, which engine it is and what named it.
     pub async fn connect(config: StackConfig) -> Result<Self> {
         // Cheapest first: what is wrong with a path is told without an engine.
         let workspaces = DirectoryWorkspaces::open(config.workspaces)?;
         let connector = OpenCodeConnector::new(config.opencode)?;
-        let runtime = Arc::new(DockerRuntime::connect(config.docker).await?);
+        let mut docker = config.docker;
+        let origin = match &config.search {
+            Some(sources) => {
+                let found = Box::pin(find_endpoint(sources, docker.budgets.connect)).await?;
+                docker.host = found.host;
+                found.origin.to_string()
+            }
+            None => "the configuration".to_owned(),
+        };
+        tracing::info!(engine = %docker.host, named_by = origin, "using a container engine");
+        let runtime = Arc::new(Box::pin(DockerRuntime::connect(docker)).await?);
         let ports = Ports {
             runtime: Arc::clone(&runtime) as Arc<dyn ContainerRuntime>,
             connector: Arc::new(connector),

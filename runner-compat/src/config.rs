@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runner_core::{AgentSettings, Error, ErrorKind, Result};
-use runner_docker::{DockerConfig, DockerHost};
+use runner_docker::{DockerConfig, EndpointSources, Setting};
 use runner_lifecycle::LifecycleConfig;
 use runner_opencode::OpenCodeConfig;
 use runner_workspace::WorkspaceConfig;
@@ -38,6 +38,9 @@ const NOT_YET: [&str; 3] =
 pub struct StackConfig {
     /// The engine.
     pub docker: DockerConfig,
+    /// What says where the engine is. `Some`: the engine is looked for when the stack connects, and what is found
+    /// replaces [`docker.host`](DockerConfig::host). `None`: `docker.host` is used as it is.
+    pub search: Option<EndpointSources>,
     /// The client of agents' servers.
     pub opencode: OpenCodeConfig,
     /// Where workspaces are.
@@ -53,12 +56,16 @@ impl StackConfig {
     ///
     /// | variable | meaning |
     /// |---|---|
-    /// | `DOCKER_HOST` | the engine: `unix:///…` or `tcp://host:port` |
+    /// | `CNAP_RUNNER_DOCKER_HOST` | the engine: `unix:///…`, `tcp://host:port` or `https://host:port` |
+    /// | `DOCKER_HOST`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`, `DOCKER_CONTEXT`, `DOCKER_CONFIG` | as for the `docker` command, where that is not set |
     /// | `CNAP_RUNNER_IMAGE` | the agent's image; `cnap-runner:latest` |
     /// | `CNAP_RUNNER_WORKSPACE_DIR` | where workspaces are; `data/workspace` |
     /// | `CNAP_RUNNER_MAX_RUNTIME` | longest turn, for instance `30m` |
     /// | `CNAP_RUNNER_SHUTDOWN_TIMEOUT` | longest shutdown, for instance `30s` |
     /// | `OPEN_CODE_API_KEY`, `ANTHROPIC_API_KEY`, … | providers' keys; they reach the agent as files |
+    ///
+    /// Without any of them, the usual sockets are tried when the stack connects; see
+    /// [`find_endpoint`](runner_docker::find_endpoint). TLS needs the feature `tls`.
     ///
     /// A value that does not parse is an error that names the variable, never a silent default.
     pub fn from_env(env: &Environment) -> Result<Self> {
@@ -70,12 +77,11 @@ impl StackConfig {
         };
         let root = env.text("CNAP_RUNNER_WORKSPACE_DIR")?.unwrap_or(DEFAULT_WORKSPACES);
 
+        let search = endpoint_sources(env)?;
         let mut docker = DockerConfig::default();
-        if let Some(host) = env.text("DOCKER_HOST")? {
-            docker.host = host.parse::<DockerHost>().map_err(|e| {
-                Error::new(e.kind(), "read DOCKER_HOST", e.message())
-                    .with_hint(e.hint().unwrap_or("unset it for the local engine").to_owned())
-            })?;
+        // What cannot work is told now; whether the engine answers, when the stack connects.
+        if let Some(found) = search.ordered()? {
+            docker.host = found.host;
         }
         let mut lifecycle = LifecycleConfig::new(image, instance_id()?);
         if let Some(limit) = env.parsed("CNAP_RUNNER_MAX_RUNTIME", duration)? {
@@ -97,12 +103,30 @@ impl StackConfig {
         }
         Ok(Self {
             docker,
+            search: Some(search),
             opencode: OpenCodeConfig::default(),
             workspaces: WorkspaceConfig::new(PathBuf::from(root)),
             lifecycle,
             agent,
         })
     }
+}
+
+fn endpoint_sources(env: &Environment) -> Result<EndpointSources> {
+    const EXPLICIT: &str = "CNAP_RUNNER_DOCKER_HOST";
+    let text = |name| env.text(name).map(|value| value.map(str::to_owned));
+    let path = |name| env.text(name).map(|value| value.map(PathBuf::from));
+    Ok(EndpointSources {
+        explicit: text(EXPLICIT)?.map(|value| Setting { name: EXPLICIT.to_owned(), value }),
+        docker_host: text("DOCKER_HOST")?,
+        docker_context: text("DOCKER_CONTEXT")?,
+        docker_config: path("DOCKER_CONFIG")?,
+        docker_tls_verify: text("DOCKER_TLS_VERIFY")?,
+        docker_cert_path: path("DOCKER_CERT_PATH")?,
+        xdg_runtime_dir: path("XDG_RUNTIME_DIR")?,
+        home: path("HOME")?,
+        system_root: None,
+    })
 }
 
 /// A time such as `90s`, `30m` or `1h30m`; a number alone has no unit and is refused, and so is nothing at all.
@@ -124,6 +148,8 @@ fn instance_id() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use runner_docker::DockerHost;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<StackConfig> {
@@ -139,6 +165,39 @@ mod tests {
         assert_eq!(config.lifecycle.stop.shutdown, Duration::from_secs(30));
         assert!(config.agent.keys.is_empty());
         assert_eq!(config.docker.host, DockerHost::default());
+        assert_eq!(config.search, Some(EndpointSources::default()), "the usual sockets");
+    }
+
+    #[test]
+    fn our_own_name_for_the_engine_goes_before_dockers() {
+        let config = read(&[
+            ("DOCKER_HOST", "tcp://10.0.0.1:2375"),
+            ("CNAP_RUNNER_DOCKER_HOST", "unix:///run/mine.sock"),
+            ("DOCKER_CONTEXT", "far"),
+            ("DOCKER_CONFIG", "/etc/docker-client"),
+            ("DOCKER_TLS_VERIFY", "1"),
+            ("DOCKER_CERT_PATH", "/etc/certs"),
+            ("XDG_RUNTIME_DIR", "/run/user/7"),
+            ("HOME", "/home/me"),
+        ])
+        .unwrap();
+        assert_eq!(config.docker.host.to_string(), "unix:///run/mine.sock");
+        let text = |text: &str| Some(text.to_owned());
+        let want = EndpointSources {
+            explicit: Some(Setting {
+                name: "CNAP_RUNNER_DOCKER_HOST".to_owned(),
+                value: "unix:///run/mine.sock".to_owned(),
+            }),
+            docker_host: text("tcp://10.0.0.1:2375"),
+            docker_context: text("far"),
+            docker_config: Some("/etc/docker-client".into()),
+            docker_tls_verify: text("1"),
+            docker_cert_path: Some("/etc/certs".into()),
+            xdg_runtime_dir: Some("/run/user/7".into()),
+            home: Some("/home/me".into()),
+            system_root: None,
+        };
+        assert_eq!(config.search, Some(want));
     }
 
     #[test]
@@ -175,6 +234,8 @@ mod tests {
         for (name, value) in [
             ("DOCKER_HOST", "ssh://host"),
             ("DOCKER_HOST", "docker.sock"),
+            ("CNAP_RUNNER_DOCKER_HOST", "docker.sock"),
+            ("DOCKER_CONTEXT", "far"),
             ("CNAP_RUNNER_IMAGE", "Not An Image"),
             ("CNAP_RUNNER_MAX_RUNTIME", "30"),
             ("CNAP_RUNNER_MAX_RUNTIME", "soon"),

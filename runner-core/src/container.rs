@@ -1,14 +1,15 @@
 //! What a container should be, and what it is.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, ErrorKind, Result};
+pub use crate::exit::{ExitReason, ExitStatus, StopReason};
+use crate::grants::Grants;
 use crate::ids::ContainerId;
-use crate::image::ImageRef;
+use crate::image::{ImageRef, Platform};
 use crate::resources::Resources;
 
 /// Labels of a container.
@@ -62,10 +63,14 @@ pub enum Network {
     Isolated,
     /// No network at all.
     None,
+    /// A network that exists on the engine, by its name. The operator must have allowed it in the adapter's
+    /// configuration: what else is on it, and what it reaches, is theirs to know.
+    Named(String),
 }
 
 /// A container to create. Security is not listed: an adapter applies the whole default profile of the design
-/// (non-root, read-only root, no capabilities, no new privileges, default seccomp, loopback only) to every spec.
+/// (non-root, read-only root, no capabilities, no new privileges, default seccomp, loopback only) to every spec,
+/// but for the [`grants`](Self::grants) that its operator has allowed.
 ///
 /// Build with [`ContainerSpec::new`], set fields, and let the adapter call [`validate`](Self::validate) before it
 /// talks to an engine.
@@ -93,6 +98,10 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// What it can reach.
     pub network: Network,
+    /// The platform that the image must be for; the engine's own if `None`.
+    pub platform: Option<Platform>,
+    /// What it asks for beyond the default profile.
+    pub grants: Grants,
 }
 
 impl ContainerSpec {
@@ -110,6 +119,8 @@ impl ContainerSpec {
             ports: Vec::new(),
             resources: Resources::default(),
             network: Network::Isolated,
+            platform: None,
+            grants: Grants::default(),
         }
     }
 
@@ -176,30 +187,6 @@ impl ContainerSpec {
     }
 }
 
-/// How a container ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExitStatus {
-    /// The exit code of its first process; 128 + signal where a signal ended it.
-    pub code: i64,
-    /// Whether the kernel killed something in it for memory.
-    pub oom_killed: bool,
-    /// What the engine says about a failed start.
-    pub error: Option<String>,
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "container exited with code {}", self.code)?;
-        if self.oom_killed {
-            f.write_str(", out of memory")?;
-        }
-        if let Some(error) = &self.error {
-            write!(f, " ({error})")?;
-        }
-        Ok(())
-    }
-}
-
 /// The state of a container, as the engine reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -238,15 +225,64 @@ pub struct ContainerInfo {
     pub state: ContainerState,
     /// Its labels.
     pub labels: Labels,
-    /// Where its published ports can be reached; empty unless it runs.
+    /// Where its published ports can be reached; empty unless it runs. Valid for this start of it only: the engine
+    /// chooses anew at the next.
     pub ports: Vec<PublishedPort>,
+    /// When it was created, by the engine's clock, where it tells; a list may tell whole seconds only.
+    pub created_at: Option<SystemTime>,
+    /// When it was last started, by the engine's clock, where it tells; a list need not. Another value than before
+    /// means that it was restarted.
+    pub started_at: Option<SystemTime>,
 }
 
-/// How patient a stop is.
+/// How patient a stop is, and why it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopOptions {
     /// Time between the signal and the kill.
     pub grace: Duration,
+    /// Why; kept as the reason of the container's end.
+    pub why: StopReason,
+}
+
+impl StopOptions {
+    /// A stop that was asked for.
+    pub fn new(grace: Duration) -> Self {
+        Self { grace, why: StopReason::Requested }
+    }
+
+    /// The same for another reason.
+    #[must_use]
+    pub fn because(mut self, why: StopReason) -> Self {
+        self.why = why;
+        self
+    }
+}
+
+/// What came of a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopOutcome {
+    /// It did not run: it had ended by itself, was never started, or was being removed.
+    NotRunning,
+    /// There is no such container.
+    Gone,
+    /// It gave way to its stop signal.
+    Stopped,
+    /// It did not give way within the grace and was killed.
+    KilledAfterGrace,
+}
+
+/// A container that neither a kill nor a forced removal has ended. Something on the host holds it: a process that
+/// hangs in the kernel, a busy mount, an engine that has lost it.
+#[derive(Debug, Clone)]
+pub struct StuckContainer {
+    /// Which.
+    pub id: ContainerId,
+    /// Since when, by our clock.
+    pub since: SystemTime,
+    /// How often ending it has failed.
+    pub attempts: u32,
+    /// What the last attempt ran into.
+    pub error: Error,
 }
 
 #[cfg(test)]

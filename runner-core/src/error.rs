@@ -28,7 +28,8 @@ pub enum ErrorKind {
     Busy,
     /// The runner is not in a state that allows the call, for instance stopped.
     NotReady,
-    /// The operating system, engine or server knows us and refuses (EACCES, 403).
+    /// The operating system, engine or server knows us and refuses (EACCES, 403), or the operator's configuration does
+    /// not allow what was asked for.
     PermissionDenied,
     /// The credentials were missing or wrong (401).
     Unauthorized,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 
 /// A reference to an image, always with a tag or a digest: a name alone would pull every tag there is.
 ///
@@ -71,8 +72,108 @@ pub enum PullPolicy {
     /// Only when the engine does not have it. The default: a start must not depend on a registry.
     #[default]
     Missing,
+    /// Every time: whoever moves a tag wants it followed. A registry that cannot be reached fails the start, even
+    /// where an older image is there.
+    Always,
     /// Never: an image that is not there is an error at once.
     Never,
+}
+
+/// An operating system and a processor architecture, as `linux/amd64` or `linux/arm64/v8`.
+///
+/// ```
+/// use runner_core::image::Platform;
+/// assert_eq!("linux/arm64/v8".parse::<Platform>()?.architecture(), "arm64");
+/// assert!("amd64".parse::<Platform>().is_err());
+/// # Ok::<(), runner_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Platform(String);
+
+impl Platform {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The operating system.
+    pub fn os(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+
+    /// The architecture, without its variant.
+    pub fn architecture(&self) -> &str {
+        self.0.split('/').nth(1).unwrap_or_default()
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Error;
+
+    fn from_str(value: &str) -> Result<Self> {
+        let value = value.trim();
+        let parts: Vec<&str> = value.split('/').collect();
+        let legal = |part: &&str| {
+            (1..=32).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        if (2..=3).contains(&parts.len()) && parts.iter().all(legal) {
+            return Ok(Self(value.to_owned()));
+        }
+        Err(Error::new(ErrorKind::InvalidInput, "read a platform", format!("{value:?} is not a platform"))
+            .with_hint("write it as linux/amd64 or linux/arm64/v8"))
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a registry is told who asks.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RegistryLogin {
+    /// A user's name and password, or a robot's.
+    Password {
+        /// The name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A token that was given for a login (`identitytoken` in Docker's own file).
+    IdentityToken(Secret),
+    /// A token that the registry itself takes.
+    RegistryToken(Secret),
+}
+
+/// Credentials for one registry.
+#[derive(Debug, Clone)]
+pub struct RegistryCredentials {
+    /// The registry's address; the image's own if `None`.
+    pub server: Option<String>,
+    /// Who asks.
+    pub login: RegistryLogin,
+}
+
+/// Which image is wanted, and how it may be fetched.
+#[derive(Debug, Clone)]
+pub struct ImageRequest {
+    /// The image.
+    pub image: ImageRef,
+    /// When it is fetched.
+    pub policy: PullPolicy,
+    /// The platform it must be for; the engine's own if `None`.
+    pub platform: Option<Platform>,
+    /// For a registry that wants a login. Sent to the engine with the pull and kept nowhere.
+    pub credentials: Option<RegistryCredentials>,
+}
+
+impl ImageRequest {
+    /// The image for the engine's own platform, from a registry that lets anybody pull.
+    pub fn new(image: ImageRef, policy: PullPolicy) -> Self {
+        Self { image, policy, platform: None, credentials: None }
+    }
 }
 
 /// A step of fetching an image.
@@ -95,11 +196,35 @@ pub struct ImageInfo {
     pub size: u64,
     /// Processor architecture, as the engine names it.
     pub architecture: String,
+    /// Operating system, as the engine names it.
+    pub os: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_platform_has_two_or_three_parts() {
+        let platform: Platform = " linux/arm64/v8 ".parse().unwrap();
+        assert_eq!(
+            (platform.os(), platform.architecture(), platform.as_str()),
+            ("linux", "arm64", "linux/arm64/v8")
+        );
+        for bad in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd64&x=1", "linux/am d64"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let login = RegistryLogin::Password { username: "u".into(), password: Secret::new("hunter2") };
+        let request = ImageRequest {
+            credentials: Some(RegistryCredentials { server: None, login }),
+            ..ImageRequest::new("a".parse().unwrap(), PullPolicy::Always)
+        };
+        assert!(!format!("{request:?}").contains("hunter2"));
+    }
 
     #[test]
     fn references_always_get_a_tag_and_hostile_ones_are_refused() {

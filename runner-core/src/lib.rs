@@ -6,7 +6,8 @@
 //! 1. [`request`] → [`event`] → [`result`]: what a caller asks for, sees on the way, and gets.
 //! 2. [`runner`]: the port that an executor holds; [`RunnerExt`] for callers who only want the end.
 //! 3. [`container_runtime`], [`agent_api`], [`workspace_provider`]: the ports that adapters implement.
-//! 4. [`container`], [`session`], [`settings`], [`endpoint`]: what crosses those ports.
+//! 4. [`container`], [`exit`], [`grants`], [`image`], [`logs`], [`stats`], [`runtime_event`], [`files`], [`session`],
+//!    [`settings`], [`endpoint`]: what crosses those ports.
 //! 5. [`error`], [`ids`], [`secret`]: what everything uses.
 //!
 //! Every port is usable as `Arc<dyn Port>`. Public signatures carry these types only; no client library's type
@@ -18,6 +19,9 @@ pub mod container_runtime;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod exit;
+pub mod files;
+pub mod grants;
 pub mod ids;
 pub mod image;
 pub mod layout;
@@ -28,10 +32,12 @@ pub mod request;
 pub mod resources;
 pub mod result;
 pub mod runner;
+pub mod runtime_event;
 pub mod secret;
 pub mod session;
 pub mod settings;
 pub mod sink;
+pub mod stats;
 pub mod workspace_provider;
 
 /// Per-call mocks of the ports, made by mockall. For tests that care about calls; for tests that care about what
@@ -45,11 +51,12 @@ pub mod mock {
 }
 
 pub use agent_api::{AgentApi, AgentConnector};
-pub use container::{ContainerInfo, ContainerSpec, ContainerState, ExitStatus};
+pub use container::{ContainerInfo, ContainerSpec, ContainerState};
 pub use container_runtime::ContainerRuntime;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use event::{RunEvent, RunEventKind};
+pub use exit::{ExitReason, ExitStatus, StopReason};
 pub use ids::{AgentId, ContainerId, MessageId, SessionId, TaskId};
 pub use image::ImageRef;
 pub use model::ModelId;

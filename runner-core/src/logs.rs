@@ -1,5 +1,7 @@
 //! Lines that a container wrote.
 
+use std::time::SystemTime;
+
 use futures::stream::BoxStream;
 
 use crate::error::Result;
@@ -22,9 +24,13 @@ pub struct LogLine {
     pub text: String,
     /// Whether the line was longer than the reader's limit and its rest was dropped.
     pub truncated: bool,
+    /// When its first part was written, by the engine's clock, where it tells.
+    pub at: Option<SystemTime>,
 }
 
-/// Lines as they come. The stream is bounded: a slow reader slows the engine's connection, nothing else.
+/// Lines as they come. The stream is bounded: a slow reader slows the engine's connection, nothing else. An error is
+/// its last item, but for one of kind [`Capacity`](crate::ErrorKind::Capacity): lines that stood there were thrown
+/// away by the engine before they could be read, and those that it still has follow.
 pub type LogStream = BoxStream<'static, Result<LogLine>>;
 
 /// What to read of a container's log.
@@ -34,4 +40,6 @@ pub struct LogOptions {
     pub follow: bool,
     /// Begin with at most this many of the last lines; all of them if `None`.
     pub tail: Option<u32>,
+    /// Leave out what was written before this moment, by the engine's clock.
+    pub since: Option<SystemTime>,
 }

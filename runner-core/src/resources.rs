@@ -69,6 +69,37 @@ impl Resources {
     }
 }
 
+/// A change of a running container's limits; `None` leaves one as it is. The limit of open files belongs to each
+/// process and cannot be changed from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResourceUpdate {
+    /// Memory in bytes. The kernel refuses a limit below what is in use and cannot be freed.
+    pub memory_bytes: Option<u64>,
+    /// CPU in thousandths of a core.
+    pub cpu_millis: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+impl ResourceUpdate {
+    /// Refuses a change of nothing, and limits that [`Resources::validate`] refuses.
+    pub fn validate(&self) -> Result<()> {
+        if *self == Self::default() {
+            let message = "no limit is to be changed";
+            return Err(Error::new(ErrorKind::InvalidInput, "check the resource limits", message)
+                .with_hint("set at least one"));
+        }
+        let base = Resources::default();
+        Resources {
+            memory_bytes: self.memory_bytes.unwrap_or(base.memory_bytes),
+            cpu_millis: self.cpu_millis.unwrap_or(base.cpu_millis),
+            pids: self.pids.unwrap_or(base.pids),
+            nofile: base.nofile,
+        }
+        .validate()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +117,15 @@ mod tests {
             Resources { pids: 63, ..base },
             Resources { nofile: 1023, ..base },
         ] {
+            assert_eq!(bad.validate().unwrap_err().kind(), ErrorKind::InvalidInput, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_update_changes_something_within_the_same_range() {
+        let cpu = |cpu_millis| ResourceUpdate { cpu_millis: Some(cpu_millis), ..ResourceUpdate::default() };
+        cpu(2000).validate().unwrap();
+        for bad in [ResourceUpdate::default(), cpu(2001), cpu(0)] {
             assert_eq!(bad.validate().unwrap_err().kind(), ErrorKind::InvalidInput, "{bad:?}");
         }
     }

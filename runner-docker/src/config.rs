@@ -2,6 +2,9 @@
 
 use crate::budget::Budgets;
 use crate::host::DockerHost;
+use crate::rules::mounts::PathMapping;
+use crate::rules::policy::AllowedGrants;
+use crate::rules::selinux::SelinuxPolicy;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -20,6 +23,15 @@ pub struct DockerConfig {
     /// Short calls in flight at once. Each is a connection of its own, so this bounds open files here and work in
     /// progress there. Streams, stops and pulls, which wait rather than work, are not counted.
     pub max_calls: usize,
+    /// What specs may ask for beyond the default profile. Nothing, unless it is said here.
+    pub allowed: AllowedGrants,
+    /// What the engine calls the directories that are mounted, where that is not what this process calls them: the
+    /// controller runs in a container, or shares its files with the engine's host. The longest prefix wins. If there
+    /// is any entry, a directory that none covers is refused: nobody knows what it is to the engine. See
+    /// [`DockerRuntime::check_visible`](crate::DockerRuntime::check_visible).
+    pub path_map: Vec<PathMapping>,
+    /// What is done about mounted directories where the engine labels its containers for SELinux.
+    pub selinux: SelinuxPolicy,
 }
 
 impl Default for DockerConfig {
@@ -31,6 +43,9 @@ impl Default for DockerConfig {
             logs: LogLimits::default(),
             // Far above what one host's lifecycle needs, far below the usual 1,024 open files.
             max_calls: 64,
+            allowed: AllowedGrants::default(),
+            path_map: Vec::new(),
+            selinux: SelinuxPolicy::Leave,
         }
     }
 }

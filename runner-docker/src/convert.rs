@@ -1,16 +1,20 @@
 //! The engine's documents → domain types. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use runner_core::container::PublishedPort;
 use runner_core::{ContainerId, ContainerInfo, ContainerState, ExitStatus};
 
 use crate::error::{EngineError, clean};
 use crate::json;
+use crate::stamp::Stamp;
 
 /// What `inspect` says, as the domain sees it.
 pub(crate) fn container(doc: json::Container) -> Result<ContainerInfo, EngineError> {
     let state = state(&doc.state);
+    let started_at = clock(&doc.state.started_at);
     // An engine may keep a binding's text for a container that has ended.
     let alive = matches!(state, ContainerState::Running | ContainerState::Paused);
     Ok(ContainerInfo {
@@ -19,6 +23,8 @@ pub(crate) fn container(doc: json::Container) -> Result<ContainerInfo, EngineErr
         ports: if alive { ports(&doc.network_settings) } else { Vec::new() },
         state,
         labels: doc.config.labels,
+        created_at: clock(&doc.created),
+        started_at,
     })
 }
 
@@ -37,7 +43,15 @@ pub(crate) fn summary(doc: &json::Summary) -> Result<Option<ContainerInfo>, Engi
         .filter_map(|p| loopback(&p.ip).map(|ip| published(p.private_port, ip, p.public_port)))
         .collect();
     ports.sort_unstable_by_key(|p| (p.container, p.address));
-    Ok(Some(ContainerInfo { id: id(&doc.id)?, name: name(doc), state, labels: doc.labels.clone(), ports }))
+    Ok(Some(ContainerInfo {
+        id: id(&doc.id)?,
+        name: name(doc),
+        state,
+        labels: doc.labels.clone(),
+        ports,
+        created_at: created_at(doc),
+        started_at: None,
+    }))
 }
 
 /// A container whose summary says something unknown and that could not be inspected: still there.
@@ -48,6 +62,8 @@ pub(crate) fn unknown(doc: &json::Summary) -> Result<ContainerInfo, EngineError>
         state: ContainerState::Unknown(clean(&doc.state)),
         labels: doc.labels.clone(),
         ports: Vec::new(),
+        created_at: created_at(doc),
+        started_at: None,
     })
 }
 
@@ -55,6 +71,15 @@ fn name(doc: &json::Summary) -> String {
     // A linked container has several names; its own has one slash.
     let own = doc.names.iter().find(|n| n.matches('/').count() <= 1).or(doc.names.first());
     own.map(|n| n.trim_start_matches('/').to_owned()).unwrap_or_default()
+}
+
+fn created_at(doc: &json::Summary) -> Option<SystemTime> {
+    (doc.created > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(doc.created))
+}
+
+/// A moment that the engine writes; `None` for one that has not come, which is written as the year 1.
+pub(crate) fn clock(text: &str) -> Option<SystemTime> {
+    Stamp::parse(text.as_bytes())?.time()
 }
 
 /// An id that the engine sent.
@@ -66,7 +91,12 @@ pub(crate) fn id(text: &str) -> Result<ContainerId, EngineError> {
 pub(crate) fn state(doc: &json::State) -> ContainerState {
     let exit = || {
         let error = Some(clean(&doc.error)).filter(|e| !e.is_empty());
-        ContainerState::Exited(ExitStatus { code: doc.exit_code, oom_killed: doc.oom_killed, error })
+        ContainerState::Exited(ExitStatus {
+            oom_killed: doc.oom_killed,
+            error,
+            ended_at: clock(&doc.finished_at),
+            ..ExitStatus::of_code(doc.exit_code)
+        })
     };
     match doc.status.as_str() {
         // A start that failed leaves a container "created", with the reason beside it: it will not go on.
@@ -98,9 +128,20 @@ fn ports(doc: &json::NetworkSettings) -> Vec<PublishedPort> {
     ports
 }
 
-/// The TCP ports that a container was asked to publish.
+/// The TCP ports that a container was asked to publish. Podman also lists, without a binding, those that the image
+/// merely names.
 pub(crate) fn requested_ports(doc: &json::HostConfig) -> Vec<u16> {
-    doc.port_bindings.keys().filter_map(|key| tcp_port(key)).collect()
+    let bound = |bindings: &Option<Vec<json::Binding>>| bindings.as_ref().is_some_and(|b| !b.is_empty());
+    doc.port_bindings.iter().filter(|(_, b)| bound(b)).filter_map(|(key, _)| tcp_port(key)).collect()
+}
+
+/// The host's directories that a container was asked to have mounted, by the engine's names for them.
+pub(crate) fn host_paths(doc: &json::HostConfig) -> Vec<PathBuf> {
+    let mounts = doc.mounts.iter().filter(|mount| mount.kind == "bind").map(|mount| mount.source.as_str());
+    // A source with a ':' is never asked for in this form.
+    let binds = doc.binds.iter().filter_map(|bind| bind.split(':').next());
+    // What is no path is the name of a volume.
+    mounts.chain(binds.filter(|source| source.starts_with('/'))).map(PathBuf::from).collect()
 }
 
 /// `4096/tcp` → 4096.
@@ -129,7 +170,11 @@ mod tests {
     }
 
     fn exited(code: i64, oom_killed: bool, error: Option<&str>) -> ContainerState {
-        ContainerState::Exited(ExitStatus { code, oom_killed, error: error.map(str::to_owned) })
+        ContainerState::Exited(ExitStatus {
+            oom_killed,
+            error: error.map(str::to_owned),
+            ..ExitStatus::of_code(code)
+        })
     }
 
     #[test]
@@ -164,6 +209,15 @@ mod tests {
         assert_eq!(info.ports, [published(4096, Ipv4Addr::LOCALHOST, 32769)]);
         assert_eq!(info.name, "n");
         assert!(inspect(r#"{"Status":"exited"}"#, ports).ports.is_empty());
+    }
+
+    #[test]
+    fn the_hosts_directories_are_found_in_both_forms() {
+        let text = r#"{"Mounts":[{"Type":"bind","Source":"/a:b"},{"Type":"volume","Source":"cache"},{"Type":"x"}],
+            "Binds":["/c:/workspace:rw,z","cache:/c"]}"#;
+        let doc: json::HostConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(host_paths(&doc), ["/a:b", "/c"].map(PathBuf::from));
+        assert!(host_paths(&json::HostConfig::default()).is_empty());
     }
 
     #[test]

@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use crate::budget::Budgets;
 use crate::config::DockerConfig;
 use crate::error::{EngineError, clean};
+use crate::exits::Exits;
+use crate::stuck::Stuck;
 use crate::wire::{Wire, to_bollard};
 
 /// Backstop for bollard's own timeout, which covers headers only and is cut to whole seconds: far above every
@@ -35,7 +37,12 @@ pub(crate) struct Engine {
     docker: Docker,
     places: Semaphore,
     max_calls: usize,
+    samples: Semaphore,
     pub(crate) budgets: Budgets,
+    /// Why containers ended.
+    pub(crate) exits: Exits,
+    /// Containers that cannot be ended.
+    pub(crate) stuck: Stuck,
 }
 
 #[derive(Deserialize)]
@@ -44,9 +51,9 @@ struct Failure {
 }
 
 impl Engine {
-    pub(crate) fn new(config: &DockerConfig) -> Result<Self, EngineError> {
+    /// `wire`: the way to the configuration's host.
+    pub(crate) fn new(config: &DockerConfig, wire: Wire) -> Result<Self, EngineError> {
         let host = config.host.to_string();
-        let wire = Wire::new(config.host.clone());
         let theirs = wire.clone();
         let transport = move |request| {
             let wire = theirs.clone();
@@ -61,7 +68,17 @@ impl Engine {
         )
         .map_err(|e| EngineError::of_bollard(e, &host))?;
         let max_calls = config.max_calls.clamp(1, Semaphore::MAX_PERMITS);
-        Ok(Self { host, wire, docker, places: Semaphore::new(max_calls), max_calls, budgets: config.budgets })
+        Ok(Self {
+            host,
+            wire,
+            docker,
+            places: Semaphore::new(max_calls),
+            max_calls,
+            samples: Semaphore::new((max_calls / 2).max(1)),
+            budgets: config.budgets,
+            exits: Exits::default(),
+            stuck: Stuck::default(),
+        })
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -79,7 +96,8 @@ impl Engine {
         limit: Duration,
         call: impl Future<Output = Result<T, bollard::errors::Error>>,
     ) -> Result<T, EngineError> {
-        self.short(limit, async { call.await.map_err(|e| EngineError::of_bollard(e, &self.host)) }).await
+        let call = async { self.noted(call.await.map_err(|e| EngineError::of_bollard(e, &self.host))) };
+        self.short(limit, call).await
     }
 
     /// A call through bollard that waits rather than works, such as a stop: bounded, without a place.
@@ -89,7 +107,7 @@ impl Engine {
         call: impl Future<Output = Result<T, bollard::errors::Error>>,
     ) -> Result<T, EngineError> {
         match timeout(limit, call).await {
-            Ok(result) => result.map_err(|e| EngineError::of_bollard(e, &self.host)),
+            Ok(result) => self.noted(result.map_err(|e| EngineError::of_bollard(e, &self.host))),
             Err(_) => Err(EngineError::Timeout { after: limit }),
         }
     }
@@ -102,13 +120,23 @@ impl Engine {
         body: Option<Bytes>,
         limit: Duration,
     ) -> Result<T, EngineError> {
-        let bytes = self
-            .short(limit, async {
-                let response = self.exchange(method, path, body).await?;
-                whole(response.into_body()).await
-            })
-            .await?;
+        let bytes = self.bytes(method, path, body, limit).await?;
         serde_json::from_slice(&bytes).map_err(|e| EngineError::Decode { message: clean(&e.to_string()) })
+    }
+
+    /// A short call for a document that may be none.
+    pub(crate) async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+        limit: Duration,
+    ) -> Result<Bytes, EngineError> {
+        self.short(limit, async {
+            let response = self.exchange(method, path, body).await?;
+            whole(response.into_body()).await
+        })
+        .await
     }
 
     /// Opens a stream. Bounded until the headers are there; what follows is for the caller to watch.
@@ -124,7 +152,8 @@ impl Engine {
         }
     }
 
-    async fn short<T>(
+    /// A short call made by hand: waits for a place, then runs within the limit.
+    pub(crate) async fn short<T>(
         &self,
         limit: Duration,
         call: impl Future<Output = Result<T, EngineError>>,
@@ -137,8 +166,39 @@ impl Engine {
         timeout(limit, call).await.unwrap_or(Err(EngineError::Timeout { after: limit }))
     }
 
+    /// Notes whether the engine is there.
+    fn noted<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        match &result {
+            Ok(_) | Err(EngineError::Status { .. }) => self.exits.engine_answers(),
+            Err(e) if e.looks_like_absence() => self.exits.engine_is_away(),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// A call that takes a second because the engine wants to see two moments: at most half of the places are for
+    /// such, so that sampling a thousand containers never keeps one of them from being started.
+    pub(crate) async fn sample(&self, path: &str, limit: Duration) -> Result<Bytes, EngineError> {
+        let wait = self.budgets.queue;
+        let Ok(Ok(_turn)) = timeout(wait, self.samples.acquire()).await else {
+            return Err(EngineError::Queue { places: (self.max_calls / 2).max(1), after: wait });
+        };
+        self.bytes(Method::GET, path, None, limit).await
+    }
+
     async fn exchange(
         &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Response<Incoming>, EngineError> {
+        self.exchange_of("application/json", method, path, body).await
+    }
+
+    /// One request and the head of its reply, for use within [`short`](Self::short).
+    pub(crate) async fn exchange_of(
+        &self,
+        content_type: &'static str,
         method: Method,
         path: &str,
         body: Option<Bytes>,
@@ -146,10 +206,11 @@ impl Engine {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, content_type)
             .body(bollard::body_full(body.unwrap_or_default()))
             .map_err(|e| EngineError::Decode { message: e.to_string() })?;
-        let response = self.wire.send(request).await.map_err(|e| EngineError::of_wire(e, &self.host))?;
+        let sent = self.wire.send(request).await.map_err(|e| EngineError::of_wire(e, &self.host));
+        let response = self.noted(sent)?;
         let status = response.status();
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
@@ -183,10 +244,11 @@ pub(crate) fn is_name(text: &str, max: usize) -> bool {
 }
 
 /// Escapes a value for a query string.
-pub(crate) fn escape(value: &str) -> String {
+pub(crate) fn escape(value: impl AsRef<[u8]>) -> String {
     use std::fmt::Write as _;
+    let value = value.as_ref();
     let mut text = String::with_capacity(value.len() * 2);
-    for byte in value.bytes() {
+    for &byte in value {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(char::from(byte));
         } else {

@@ -6,13 +6,24 @@ use std::str::FromStr;
 
 use runner_core::{Error, ErrorKind, Result};
 
-/// The port of an engine without TLS, where none is given.
+use crate::tls::{self, TlsFiles};
+
+/// The ports of an engine without and with TLS, where none is given.
 const PLAIN_PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
+
+const FORMS: &str = "use unix:///path/to/docker.sock or tcp://host:port";
+/// Agents are published on the loopback of the engine's host, so a tunnel to the engine alone is not enough to run
+/// them from here.
+const TUNNEL: &str = "run this on that host; to reach only its engine, forward the socket (ssh -N -o \
+                      ExitOnForwardFailure=yes -o StreamLocalBindUnlink=yes -L \
+                      \"$HOME/.docker-remote.sock:/var/run/docker.sock\" HOST) and use \
+                      unix:///home/YOU/.docker-remote.sock";
 
 /// The address of an engine.
 ///
-/// Read from text with [`FromStr`]: `unix:///path`, an absolute path, `tcp://host:port` or `http://host:port`. What
-/// cannot be honoured is an error, never another engine.
+/// Read from text with [`FromStr`]: `unix:///path`, an absolute path, `tcp://host:port`, `http://host:port` or
+/// `https://host:port`. What cannot be honoured is an error, never another engine.
 ///
 /// ```
 /// use runner_docker::DockerHost;
@@ -33,6 +44,16 @@ pub enum DockerHost {
         /// Port.
         port: u16,
     },
+    /// HTTP over TLS; the engine's certificate is verified, always. Needs the feature `tls`; without it, connecting
+    /// is an error of kind [`ErrorKind::Unsupported`].
+    Tls {
+        /// Name or address, without brackets. The engine's certificate must be for it.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Whom to trust, and who we are.
+        files: TlsFiles,
+    },
 }
 
 impl Default for DockerHost {
@@ -47,28 +68,13 @@ impl DockerHost {
     pub(crate) fn socket(&self) -> Option<&Path> {
         match self {
             Self::Unix(path) => Some(path),
-            Self::Tcp { .. } => None,
+            Self::Tcp { .. } | Self::Tls { .. } => None,
         }
     }
-}
 
-fn refuse(kind: ErrorKind, value: &str, why: &str, hint: &str) -> Error {
-    // What precedes an '@' may be a password.
-    let shown = match (value.contains('@'), value.split_once("://")) {
-        (true, Some((scheme, _))) => format!("{scheme}://…"),
-        (true, None) => "the value".to_owned(),
-        (false, _) => format!("{:?}", value.chars().take(200).collect::<String>()),
-    };
-    Error::new(kind, "read the engine's address", format!("{shown} {why}")).with_hint(hint)
-}
-
-impl FromStr for DockerHost {
-    type Err = Error;
-
-    fn from_str(value: &str) -> Result<Self> {
-        const FORMS: &str = "use unix:///path/to/docker.sock or tcp://host:port";
-        const TUNNEL: &str = "forward its socket (ssh -N -L /tmp/docker.sock:/var/run/docker.sock HOST) and use \
-                              unix:///tmp/docker.sock";
+    /// Reads an address where something else says whether `tcp://` means TLS. The files are asked for only where
+    /// they are needed, because asking may fail.
+    pub(crate) fn read(value: &str, secure: bool, files: impl FnOnce() -> Result<TlsFiles>) -> Result<Self> {
         let value = value.trim();
         if value.is_empty() {
             return Err(refuse(ErrorKind::InvalidInput, value, "is empty", FORMS));
@@ -76,6 +82,11 @@ impl FromStr for DockerHost {
         let (scheme, rest) = match value.split_once("://") {
             Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
             None => ("unix".to_owned(), value),
+        };
+        let address = || {
+            host_and_port(rest).ok_or_else(|| {
+                refuse(ErrorKind::InvalidInput, value, "is not a host with an optional port", FORMS)
+            })
         };
         match scheme.as_str() {
             "unix" => {
@@ -85,22 +96,53 @@ impl FromStr for DockerHost {
                 }
                 Ok(Self::Unix(PathBuf::from(rest)))
             }
-            "tcp" | "http" => tcp(rest).ok_or_else(|| {
-                refuse(ErrorKind::InvalidInput, value, "is not a host with an optional port", FORMS)
-            }),
-            "https" => Err(refuse(
-                ErrorKind::Unsupported,
+            "http" if secure => Err(refuse(
+                ErrorKind::InvalidInput,
                 value,
-                "needs TLS, which this build does not have",
-                TUNNEL,
+                "asks for a plain connection where TLS is ordered as well",
+                "use tcp:// or https://, or unset DOCKER_TLS_VERIFY",
             )),
-            "ssh" => Err(refuse(ErrorKind::Unsupported, value, "needs an SSH tunnel", TUNNEL)),
+            "tcp" | "http" if !secure => {
+                let (host, port) = address()?;
+                Ok(Self::Tcp { host, port: port.unwrap_or(PLAIN_PORT) })
+            }
+            "tcp" | "https" => {
+                let (host, port) = address()?;
+                if !tls::AVAILABLE {
+                    let why = "needs TLS, which this build does not have";
+                    return Err(refuse(ErrorKind::Unsupported, value, why, tls::BUILD_WITH_IT));
+                }
+                Ok(Self::Tls { host, port: port.unwrap_or(TLS_PORT), files: files()? })
+            }
+            "ssh" => Err(refuse(ErrorKind::Unsupported, value, "is not reached from here over SSH", TUNNEL)),
             _ => Err(refuse(ErrorKind::Unsupported, value, "has a scheme that is not supported", FORMS)),
         }
     }
 }
 
-fn tcp(rest: &str) -> Option<DockerHost> {
+impl FromStr for DockerHost {
+    type Err = Error;
+
+    /// `https://` trusts the system's roots and shows no certificate; for others, make a [`DockerHost::Tls`].
+    fn from_str(value: &str) -> Result<Self> {
+        Self::read(value, false, || Ok(TlsFiles::default()))
+    }
+}
+
+/// An address as it may be shown: what precedes an '@' may be a password.
+pub(crate) fn shown(value: &str) -> String {
+    match (value.contains('@'), value.split_once("://")) {
+        (true, Some((scheme, _))) if !scheme.contains('@') => format!("{scheme}://…"),
+        (true, _) => "the value".to_owned(),
+        (false, _) => format!("{:?}", value.chars().take(200).collect::<String>()),
+    }
+}
+
+fn refuse(kind: ErrorKind, value: &str, why: &str, hint: &str) -> Error {
+    Error::new(kind, "read the engine's address", format!("{} {why}", shown(value))).with_hint(hint)
+}
+
+fn host_and_port(rest: &str) -> Option<(String, Option<u16>)> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
         let (host, after) = inside.split_once(']')?;
@@ -110,16 +152,21 @@ fn tcp(rest: &str) -> Option<DockerHost> {
         rest.split_once(':').unwrap_or((rest, ""))
     };
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-    let port = if port.is_empty() { PLAIN_PORT } else { port.parse().ok().filter(|p| *p != 0)? };
-    (!host.is_empty() && host.bytes().all(legal)).then(|| DockerHost::Tcp { host: host.to_owned(), port })
+    let port = if port.is_empty() { None } else { Some(port.parse().ok().filter(|p| *p != 0)?) };
+    (!host.is_empty() && host.bytes().all(legal)).then(|| (host.to_owned(), port))
 }
 
 impl fmt::Display for DockerHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+        let (scheme, host, port) = match self {
+            Self::Unix(path) => return write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, port } => ("tcp", host, port),
+            Self::Tls { host, port, .. } => ("https", host, port),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }
@@ -162,7 +209,7 @@ mod tests {
             ("tcp://[x]:1", InvalidInput),
             ("tcp://::1:2375", InvalidInput),
             ("tcp://user:hunter2@host:1", InvalidInput),
-            ("https://host:2376", Unsupported),
+            ("https://", InvalidInput),
             ("ssh://user:hunter2@host", Unsupported),
             ("npipe:////./pipe/docker_engine", Unsupported),
             ("fd://3", Unsupported),
@@ -172,5 +219,33 @@ mod tests {
             assert!(e.hint().is_some(), "{text}");
             assert!(!e.to_string().contains("hunter2"), "{e}");
         }
+    }
+    #[test]
+    fn tls_is_said_by_the_scheme_or_from_outside() {
+        let files = || Ok(TlsFiles { ca: Some("/ca.pem".into()), client: None });
+        let read = |text: &str, secure| DockerHost::read(text, secure, files);
+        if !tls::AVAILABLE {
+            for (text, secure) in [("https://h", false), ("tcp://h", true)] {
+                let e = read(text, secure).expect_err(text);
+                assert_eq!(e.kind(), ErrorKind::Unsupported, "{e}");
+                assert!(e.hint().is_some_and(|hint| hint.contains("feature `tls`")), "{e}");
+            }
+            return;
+        }
+        for (text, secure, want) in [
+            ("https://h", false, "https://h:2376"),
+            ("tcp://h", true, "https://h:2376"),
+            ("tcp://[::1]:99", true, "https://[::1]:99"),
+            ("tcp://h", false, "tcp://h:2375"),
+            // A socket needs no TLS, whatever the environment says.
+            ("unix:///x", true, "unix:///x"),
+        ] {
+            let host = read(text, secure).expect(text);
+            assert_eq!(host.to_string(), want);
+            if let DockerHost::Tls { files, .. } = host {
+                assert_eq!(files.ca, Some("/ca.pem".into()));
+            }
+        }
+        assert_eq!(read("http://h", true).expect_err("a contradiction").kind(), ErrorKind::InvalidInput);
     }
 }

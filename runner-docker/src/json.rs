@@ -17,6 +17,8 @@ pub(crate) struct Container {
     pub(crate) id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) created: String,
     pub(crate) state: State,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) config: Config,
@@ -37,6 +39,11 @@ pub(crate) struct State {
     pub(crate) oom_killed: bool,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) error: String,
+    /// The year 1 where it has not happened.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) started_at: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) finished_at: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +60,21 @@ pub(crate) struct HostConfig {
     pub(crate) network_mode: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) port_bindings: BTreeMap<String, Option<Vec<Binding>>>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) mounts: Vec<HostMount>,
+    /// Mounts in their old form, `source:target:options`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) binds: Vec<String>,
+}
+
+/// A mount, as it was asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct HostMount {
+    #[serde(rename = "Type", default, deserialize_with = "or_default")]
+    pub(crate) kind: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) source: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,6 +100,9 @@ pub(crate) struct Summary {
     pub(crate) id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) names: Vec<String>,
+    /// Seconds since 1970.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) created: u64,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) state: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -110,6 +135,8 @@ pub(crate) struct Image {
     pub(crate) size: u64,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) architecture: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) os: String,
 }
 
 /// A network.
@@ -162,6 +189,8 @@ pub(crate) struct Version {
     pub(crate) product: String,
     #[serde(rename = "ApiVersion")]
     pub(crate) api: String,
+    #[serde(rename = "MinAPIVersion", default, deserialize_with = "or_default")]
+    pub(crate) oldest_api: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) components: Vec<Component>,
 }
@@ -176,6 +205,7 @@ pub(crate) struct Component {
 /// What the engine is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the engine's document has them")]
 pub(crate) struct Info {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) architecture: String,
@@ -183,4 +213,28 @@ pub(crate) struct Info {
     pub(crate) security_options: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) docker_root_dir: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) cgroup_version: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) driver: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) live_restore_enabled: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) memory_limit: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) swap_limit: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) pids_limit: bool,
+    /// The engine writes `CpuCfsQuota`, its documentation `CPUCfsQuota`.
+    #[serde(alias = "CPUCfsQuota", default, deserialize_with = "or_default")]
+    pub(crate) cpu_cfs_quota: bool,
+    #[serde(rename = "NCPU", default, deserialize_with = "or_default")]
+    pub(crate) cpus: u32,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) mem_total: u64,
+    /// By name; what is behind a name is the engine's affair.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) runtimes: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) system_time: String,
 }

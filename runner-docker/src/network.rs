@@ -8,6 +8,11 @@
 //! starts no container on either, not even one that names the network's id. So whoever makes one looks again
 //! afterwards, and whoever finds several keeps the same one: the one in use, else the oldest. A container that
 //! could not start for it is started again after that.
+//!
+//! Where the engine makes the network and forgets that its containers must not reach each other, each container gets
+//! one of its own instead, see `network/apart.rs`.
+
+mod apart;
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -24,6 +29,7 @@ use crate::backoff::Backoff;
 use crate::engine::{Engine, escape};
 use crate::error::EngineError;
 use crate::json;
+use crate::rules::named_network::by_name;
 
 const OPERATION: &str = "prepare the runners' network";
 const RELEASE: &str = "give back the runners' network";
@@ -44,8 +50,11 @@ pub(crate) struct IsolatedNetwork {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    gateway: Option<IpAddr>,
+enum Known {
+    /// It is there, and keeps its containers apart.
+    Shared { gateway: Option<IpAddr> },
+    /// The engine has no such network.
+    Apart,
 }
 
 impl IsolatedNetwork {
@@ -57,15 +66,47 @@ impl IsolatedNetwork {
         &self.name
     }
 
-    /// Makes sure that it exists. Returns the address at which containers reach the engine's host.
+    /// Makes sure that it exists. Returns the address at which all containers reach the engine's host, if there is one
+    /// for all.
     pub(crate) async fn ensure(&self) -> Result<Option<IpAddr>> {
+        match self.known().await? {
+            Known::Shared { gateway } => Ok(gateway),
+            Known::Apart => Ok(None),
+        }
+    }
+
+    /// Makes sure that a container can join; returns the network's name.
+    pub(crate) async fn join(&self, container: &str) -> Result<String> {
+        match self.known().await? {
+            Known::Shared { .. } => Ok(self.name.clone()),
+            Known::Apart => apart::make(&self.engine, &self.name, container).await,
+        }
+    }
+
+    /// A container with a network of its own is gone, or was never made. What cannot be given back now is by
+    /// [`release`](Self::release).
+    pub(crate) async fn leave(&self, container: &str) {
+        if let Err(error) = apart::give_back(&self.engine, &self.name, container).await {
+            tracing::debug!(container, %error, "the container's network stays for now");
+        }
+    }
+
+    /// Whether a container may have a network of its own: so it is, or nobody has needed the network yet.
+    pub(crate) async fn may_be_apart(&self) -> bool {
+        match self.lock(OPERATION).await {
+            Ok(known) => !matches!(*known, Some(Known::Shared { .. })),
+            Err(_) => true,
+        }
+    }
+
+    async fn known(&self) -> Result<Known> {
         let mut known = self.lock(OPERATION).await?;
         if let Some(known) = *known {
-            return Ok(known.gateway);
+            return Ok(known);
         }
         let found = self.settle().await?;
         *known = Some(found);
-        Ok(found.gateway)
+        Ok(found)
     }
 
     /// Looks again even if it was found before: the engine says that it is gone, or that there are two.
@@ -77,6 +118,9 @@ impl IsolatedNetwork {
     /// Removes it, and twins of it, unless a container names it. Being in use is not an error.
     pub(crate) async fn release(&self) -> Result<()> {
         let mut known = self.lock(RELEASE).await?;
+        if matches!(*known, Some(Known::Apart)) {
+            return apart::sweep(&self.engine, &self.name).await.map_err(|e| e.into_core(RELEASE));
+        }
         let found = self.named().await.map_err(|e| e.into_core(RELEASE))?;
         let ours: Vec<_> = found.into_iter().filter(is_ours).collect();
         if ours.is_empty() || self.is_named_by_a_container().await.map_err(|e| e.into_core(RELEASE))? {
@@ -84,7 +128,7 @@ impl IsolatedNetwork {
         }
         *known = None;
         for network in ours {
-            self.remove(&network.id).await.map_err(|e| e.into_core(RELEASE))?;
+            apart::remove(&self.engine, &network.id).await.map_err(|e| e.into_core(RELEASE))?;
         }
         Ok(())
     }
@@ -120,12 +164,18 @@ impl IsolatedNetwork {
                     self.create().await.map_err(fail)?;
                     made = true;
                 }
+                // Just made, and not what was asked for: this engine cannot.
+                [only] if made && unfit(only).is_some() => {
+                    tracing::info!(network = self.name, "the engine keeps containers apart by networks only");
+                    apart::remove(&self.engine, &only.id).await.map_err(fail)?;
+                    return Ok(Known::Apart);
+                }
                 [only] => {
                     if let Some(why) = unfit(only) {
                         return Err(self.misfit(why));
                     }
                     let gateway = only.ipam.config.iter().find_map(|c| c.gateway.parse().ok());
-                    return Ok(Known { gateway });
+                    return Ok(Known::Shared { gateway });
                 }
                 _ => {
                     self.keep_one(found).await.map_err(fail)?;
@@ -137,13 +187,9 @@ impl IsolatedNetwork {
         }
     }
 
-    /// Our networks and others of exactly this name. The engine's filter matches parts of names.
+    /// Our networks and others of exactly this name.
     async fn named(&self) -> Result<Vec<json::Network>, EngineError> {
-        let filter = serde_json::json!({ "name": [self.name] }).to_string();
-        let path = format!("/networks?filters={}", escape(&filter));
-        let found: Vec<json::Network> =
-            self.engine.json(Method::GET, &path, None, self.engine.budgets.read).await?;
-        Ok(found.into_iter().filter(|n| n.name == self.name).collect())
+        by_name(&self.engine, &self.name).await
     }
 
     async fn create(&self) -> Result<(), EngineError> {
@@ -186,18 +232,9 @@ impl IsolatedNetwork {
         rank(&mut looked_at);
         for loser in looked_at.iter().skip(1) {
             tracing::info!(network = self.name, id = loser.id, "removing a second network of the same name");
-            self.remove(&loser.id).await?;
+            apart::remove(&self.engine, &loser.id).await?;
         }
         Ok(())
-    }
-
-    async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        let call = self.engine.docker().remove_network(id);
-        match self.engine.typed(self.engine.budgets.create, call).await {
-            Ok(()) | Err(EngineError::Status { code: 404, .. }) => Ok(()),
-            Err(e) if e.is_network_in_use() => Ok(()),
-            Err(e) => Err(e),
-        }
     }
 
     /// Whether any container, running or not, wants to be on it. The engine counts only those that run.

@@ -1,34 +1,39 @@
 //! The port: one call per step.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::query_parameters::CreateContainerOptionsBuilder;
-use futures::future::try_join;
-use http::Method;
-use runner_core::container::{Labels, Network, StopOptions};
+#[cfg(doc)]
+use runner_core::ErrorKind;
+use runner_core::container::{Labels, Network, StopOptions, StopOutcome, StuckContainer};
 use runner_core::container_runtime::RuntimeInfo;
-use runner_core::image::{ImageInfo, ImageProgress, PullPolicy};
+use runner_core::files::ContainerFile;
+use runner_core::image::{ImageInfo, ImageProgress, ImageRequest};
 use runner_core::logs::{LogOptions, LogStream};
+use runner_core::resources::ResourceUpdate;
+use runner_core::runtime_event::RuntimeEventStream;
+use runner_core::stats::ContainerStats;
 use runner_core::{
-    ContainerId, ContainerInfo, ContainerRuntime, ContainerSpec, Error, ErrorKind, ExitStatus, ImageRef,
-    Result, Sink,
+    ContainerId, ContainerInfo, ContainerRuntime, ContainerSpec, ExitStatus, ImageRef, Result, Sink,
 };
 
-use crate::config::{DockerConfig, LogLimits};
-use crate::engine::{Engine, is_name};
+use crate::config::DockerConfig;
+use crate::connect::CONNECT;
+use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::image::Images;
-use crate::mounts::{AllowedMount, MountRules};
 use crate::network::IsolatedNetwork;
-use crate::{convert, json, list, logs, remove, spec, start, stop, wait};
+use crate::rules::approve::{Rules, within};
+use crate::rules::mounts::MountRules;
+use crate::rules::policy::Policy;
+use crate::spec::Profile;
+use crate::{
+    about, connect, copy, create, events, limits, list, logs, remove, rules::named_network, rules::visible,
+    spec, start, stats, stop, wait,
+};
 
-const CONNECT: &str = "connect to the engine";
-const INFO: &str = "ask what the engine is";
-const CREATE: &str = "create the container";
 const INSPECT: &str = "inspect the container";
 
 /// Containers on a Docker engine.
@@ -39,8 +44,9 @@ pub struct DockerRuntime {
     engine: Arc<Engine>,
     network: IsolatedNetwork,
     images: Images,
-    mounts: MountRules,
-    logs: LogLimits,
+    rules: Rules,
+    profile: Profile,
+    may_see_other_files: bool,
 }
 
 impl fmt::Debug for DockerRuntime {
@@ -58,47 +64,60 @@ impl DockerRuntime {
     /// It has answered when this returns. Otherwise: [`ErrorKind::EngineUnavailable`] where there is no socket,
     /// nobody listens or nobody answers within [`Budgets::connect`](crate::Budgets::connect) (each with its own
     /// text and way out; worth a retry), [`ErrorKind::PermissionDenied`] where this user may not use the socket,
-    /// [`ErrorKind::Protocol`] where something else than an engine answers, [`ErrorKind::InvalidInput`] for a
-    /// network name that cannot be.
+    /// [`ErrorKind::Protocol`] where something else than an engine answers, [`ErrorKind::UnsupportedVersion`] where
+    /// the engine is older than Docker 20.10, or so new that it has no version of its interface in common with us,
+    /// [`ErrorKind::InvalidInput`] for a configuration that cannot be: a network name, the path map, a grant that is
+    /// never given.
+    ///
+    /// With TLS, also: [`ErrorKind::InvalidInput`] for a file that cannot be used, [`ErrorKind::Connection`] where the
+    /// engine's certificate is not accepted, [`ErrorKind::Unauthorized`] where the engine does not accept ours,
+    /// [`ErrorKind::Unsupported`] without the feature `tls`. All of these last until somebody changes something.
     ///
     /// Nothing is changed on the engine. Dropping the future gives up.
     pub async fn connect(config: DockerConfig) -> Result<Self> {
-        check_network_name(&config.network)?;
-        let engine = Arc::new(Engine::new(&config).map_err(|e| e.into_core(CONNECT))?);
+        named_network::check_name(CONNECT, &config.network)?;
+        // Boxed: with TLS the first calls hold kilobytes, and every caller's future would.
+        let (engine, info) = Box::pin(connect::open(&config)).await?;
+        let engine = Arc::new(engine);
         let limit = config.budgets.connect;
-        let (version, info) = about(&engine, limit).await.map_err(|e| unanswered(e, engine.host()))?;
-        tracing::debug!(
-            host = engine.host(),
-            version = version.product,
-            api = version.api,
-            "the engine answers"
-        );
         let socket = config.host.socket().map(PathBuf::from);
         let local = socket.is_some();
         let data = Some(PathBuf::from(info.docker_root_dir)).filter(|path| path.is_absolute());
+        let engine_paths: Vec<_> = socket.into_iter().chain(data).collect();
+        let map = config.path_map;
+        let look = move || Ok((MountRules::new(local, map, &engine_paths)?, visible::in_container()));
+        let (mounts, in_container) = within(limit, look).await?;
+        let same_files = mounts.same_files();
+        let oci_runtimes = info.runtimes.into_iter().map(|(name, _)| name).collect();
+        let policy = Policy::new(config.allowed, oci_runtimes, config.network.clone(), same_files)?;
         Ok(Self {
+            images: Images::new(Arc::clone(&engine), &info.architecture),
+            rules: Rules::new(mounts, policy),
+            profile: Profile {
+                network: config.network.clone(),
+                logs: config.logs,
+                selinux: config.selinux.on(&info.security_options),
+            },
+            may_see_other_files: !same_files || in_container,
             network: IsolatedNetwork::new(Arc::clone(&engine), config.network),
-            images: Images::new(Arc::clone(&engine)),
-            mounts: MountRules::new(local, socket.into_iter().chain(data)),
-            logs: config.logs,
             engine,
         })
     }
 
-    async fn allowed_mounts(&self, spec: &ContainerSpec) -> Result<Vec<AllowedMount>> {
-        let (rules, mounts) = (self.mounts.clone(), spec.mounts.clone());
-        // A dead network file system answers `stat` when it likes.
-        let check = tokio::task::spawn_blocking(move || rules.check(&mounts));
-        match tokio::time::timeout(self.engine.budgets.read, check).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(e)) => {
-                Err(Error::new(ErrorKind::Internal, CREATE, "the check of the mounts broke").with_source(e))
-            }
-            Err(_) => {
-                Err(Error::new(ErrorKind::Timeout, CREATE, "the file system of the mounts does not answer")
-                    .temporary())
-            }
-        }
+    /// Whether the engine may see other files than this process under the same paths: it is reached over the network,
+    /// there is a path map, or this process seems to run in a container. Worth a
+    /// [`check_visible`](Self::check_visible) then, once for each directory that holds workspaces.
+    pub fn may_see_other_files(&self) -> bool {
+        self.may_see_other_files
+    }
+
+    /// Proves that the engine sees what is in a directory, as this process does. Writes an empty file of a random name,
+    /// looks for it through a container that is never started, and removes both, even if the caller gives up.
+    ///
+    /// [`ErrorKind::Workspace`] where it does not: an agent would work in an empty directory, or in another one. The
+    /// image must be there; any will do.
+    pub async fn check_visible(&self, directory: &Path, image: &ImageRef) -> Result<()> {
+        visible::check(&self.engine, &self.rules, &self.profile, directory, image).await
     }
 }
 
@@ -107,49 +126,40 @@ impl ContainerRuntime for DockerRuntime {
     /// Also makes the isolated network, whose gateway is the host's address for containers.
     async fn info(&self) -> Result<RuntimeInfo> {
         let limit = self.engine.budgets.read;
-        let (version, info) = about(&self.engine, limit).await.map_err(|e| e.into_core(INFO))?;
+        let fail = |e: EngineError| e.into_core(about::OPERATION);
+        let (version, info) = about::about(&self.engine, limit).await.map_err(fail)?;
+        let unsupported = about::unsupported(&self.engine, &version, limit).await.map_err(fail)?;
         let host_address = self.network.ensure().await?;
-        let is_podman = version.components.iter().any(|c| c.name.to_ascii_lowercase().contains("podman"));
-        let product = if is_podman { "Podman" } else { "Docker" };
-        let shifted = |option: &String| option.contains("name=rootless") || option.contains("name=userns");
-        Ok(RuntimeInfo {
-            engine: format!("{product} {}", version.product),
-            api_version: version.api,
-            architecture: info.architecture,
-            rootless: info.security_options.iter().any(shifted),
-            host_address,
-        })
+        Ok(about::describe(version, info, host_address, unsupported))
     }
 
-    async fn ensure_image(
-        &self,
-        image: &ImageRef,
-        policy: PullPolicy,
-        progress: Sink<ImageProgress>,
-    ) -> Result<ImageInfo> {
-        self.images.ensure(image, policy, progress).await
+    async fn ensure_image(&self, request: &ImageRequest, progress: Sink<ImageProgress>) -> Result<ImageInfo> {
+        self.images.ensure(request, progress).await
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId> {
         spec.validate()?;
-        let mounts = self.allowed_mounts(spec).await?;
-        let body = spec::request(spec, &mounts, self.network.name(), &self.logs)?;
-        if spec.network == Network::Isolated {
-            self.network.ensure().await?;
+        let approved = self.rules.approve(spec, self.engine.budgets.read).await?;
+        let mut body = spec::request(spec, &approved, &self.profile)?;
+        let mut has_own_network = false;
+        match &approved.granted.network {
+            Some(name) => named_network::must_exist(&self.engine, create::OPERATION, name).await?,
+            None if spec.network == Network::Isolated => {
+                let network = self.network.join(&spec.name).await?;
+                has_own_network = network != self.network.name();
+                body.host_config.get_or_insert_default().network_mode = Some(network);
+            }
+            None => {}
         }
-        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-        // Boxed: the request's type has every field that an engine knows, and the future holds it twice.
-        let call = Box::pin(self.engine.docker().create_container(Some(options), body));
-        let created =
-            self.engine.typed(self.engine.budgets.create, call).await.map_err(|e| e.into_core(CREATE))?;
-        for warning in &created.warnings {
-            tracing::warn!(container = spec.name, warning, "the engine warns about a container");
+        let created = create::create(&self.engine, spec, body).await;
+        if created.is_err() && has_own_network {
+            self.network.leave(&spec.name).await;
         }
-        convert::id(&created.id).map_err(|e| e.into_core(CREATE))
+        created
     }
 
     async fn start(&self, id: &ContainerId) -> Result<()> {
-        start::start(&self.engine, &self.network, id).await
+        start::start(&self.engine, &self.network, &self.rules, id).await
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<ContainerInfo> {
@@ -161,72 +171,66 @@ impl ContainerRuntime for DockerRuntime {
     }
 
     async fn logs(&self, id: &ContainerId, options: LogOptions) -> Result<LogStream> {
-        logs::open(Arc::clone(&self.engine), id, options, self.logs.line_bytes).await
+        logs::open(Arc::clone(&self.engine), id, options, &self.profile.logs).await
     }
 
-    async fn stop(&self, id: &ContainerId, options: StopOptions) -> Result<()> {
+    async fn stop(&self, id: &ContainerId, options: StopOptions) -> Result<StopOutcome> {
         stop::stop(&self.engine, id, options).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {
-        remove::remove(&self.engine, id).await
+        // A network of its own is known by the container's name, and that is gone with it.
+        let apart = self.network.may_be_apart().await;
+        let name = if apart { self.inspect(id).await.ok().map(|info| info.name) } else { None };
+        remove::remove(&self.engine, id).await?;
+        if let Some(name) = name {
+            self.network.leave(&name).await;
+        }
+        Ok(())
     }
 
     async fn list(&self, labels: &Labels) -> Result<Vec<ContainerInfo>> {
         list::list(&self.engine, labels).await
     }
 
+    async fn update(&self, id: &ContainerId, update: &ResourceUpdate) -> Result<()> {
+        limits::update(&self.engine, id, update).await
+    }
+
+    async fn pause(&self, id: &ContainerId) -> Result<()> {
+        limits::pause(&self.engine, id).await
+    }
+
+    async fn unpause(&self, id: &ContainerId) -> Result<()> {
+        limits::unpause(&self.engine, id).await
+    }
+
+    async fn stats(&self, id: &ContainerId) -> Result<Option<ContainerStats>> {
+        stats::stats(&self.engine, id).await
+    }
+
+    /// Labels named `image` or `name` cannot be asked for: in events, the engine puts its own values there.
+    async fn events(&self, labels: &Labels) -> Result<RuntimeEventStream> {
+        events::open(Arc::clone(&self.engine), labels).await
+    }
+
+    /// At most 64 MiB, archive and all; more is [`ErrorKind::Capacity`]. A directory that is missing on the way to a
+    /// file is made, as the file's owner's; one that is a link is refused.
+    async fn copy_in(&self, id: &ContainerId, directory: &Path, files: &[ContainerFile]) -> Result<()> {
+        copy::copy_in(&self.engine, id, directory, files).await
+    }
+
+    /// What is in a memory-backed directory, or has one below it, is [`ErrorKind::Unsupported`]: the engine does not
+    /// see those. At most 100,000 entries.
+    async fn copy_out(&self, id: &ContainerId, path: &Path, max_bytes: u64) -> Result<Vec<ContainerFile>> {
+        copy::copy_out(&self.engine, id, path, max_bytes).await
+    }
+
+    fn stuck(&self) -> Vec<StuckContainer> {
+        self.engine.stuck.all()
+    }
+
     async fn release(&self) -> Result<()> {
         self.network.release().await
-    }
-}
-
-async fn about(engine: &Engine, limit: Duration) -> Result<(json::Version, json::Info), EngineError> {
-    let version = engine.json(Method::GET, "/version", None, limit);
-    let info = engine.json(Method::GET, "/info", None, limit);
-    try_join(version, info).await
-}
-
-/// A network name is also a network mode, and some modes are the host's.
-fn check_network_name(name: &str) -> Result<()> {
-    // Docker's and Podman's.
-    const MODES: &[&str] = &["host", "none", "bridge", "default", "nat", "private", "slirp4netns", "pasta"];
-    if is_name(name, 128) && !MODES.contains(&name) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::InvalidInput, CONNECT, format!("{name:?} cannot be the runners' network"))
-        .with_hint("use letters, digits, '_', '.' and '-', and none of the engine's own names"))
-}
-
-/// A first call that found nobody.
-fn unanswered(error: EngineError, host: &str) -> Error {
-    match error {
-        EngineError::Timeout { after } => Error::new(
-            ErrorKind::EngineUnavailable,
-            CONNECT,
-            format!("something listens at {host} and does not answer within {after:?}"),
-        )
-        .temporary()
-        .with_hint("the engine hangs or is still starting; see its own log"),
-        EngineError::Decode { message } => Error::new(
-            ErrorKind::Protocol,
-            CONNECT,
-            format!("what answers at {host} is not a container engine ({message})"),
-        )
-        .with_hint("check the address (DOCKER_HOST)"),
-        other => other.into_core(CONNECT),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_name_is_never_one_of_the_engines_modes() {
-        for bad in ["", "host", "none", "bridge", "default", "pasta", "container:abc", "a/b", "-a", "a b"] {
-            assert_eq!(check_network_name(bad).unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
-        }
-        check_network_name("cnap-runner").unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! The moment of a log entry, as the engine writes it before the entry and as it wants it in a question.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 /// A point in time with the engine's precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +40,41 @@ impl Stamp {
         let nanos = u32::try_from(digits(fraction)? * scale).ok()?;
         let local = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
         Some(Self { seconds: local - offset(zone)?, nanos })
+    }
+
+    /// From nanoseconds since 1970.
+    pub(crate) fn from_nanos(nanos: i64) -> Self {
+        const SECOND: i64 = 1_000_000_000;
+        // The remainder of a division by a positive number is below it and fits.
+        Self {
+            seconds: nanos.div_euclid(SECOND),
+            nanos: u32::try_from(nanos.rem_euclid(SECOND)).unwrap_or(0),
+        }
+    }
+
+    /// From a clock's time; nothing is known before 1970.
+    pub(crate) fn from_time(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
+    }
+
+    /// As a clock's time; `None` before 1970.
+    pub(crate) fn time(self) -> Option<SystemTime> {
+        let seconds = u64::try_from(self.seconds).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, self.nanos))
+    }
+
+    /// The moment before.
+    pub(crate) fn before(self) -> Self {
+        match self.nanos.checked_sub(1) {
+            Some(nanos) => Self { nanos, ..self },
+            None => Self { seconds: self.seconds.saturating_sub(1), nanos: 999_999_999 },
+        }
+    }
+
+    /// So many seconds earlier.
+    pub(crate) fn minus_seconds(self, seconds: i64) -> Self {
+        Self { seconds: self.seconds.saturating_sub(seconds), nanos: self.nanos }
     }
 }
 
@@ -111,6 +147,18 @@ mod tests {
         ] {
             assert_eq!(Stamp::parse(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_stamp_is_a_time_and_back() {
+        let stamp = Stamp::parse(b"2026-11-25T04:15:14.735169475Z").unwrap();
+        assert_eq!(Stamp::from_time(stamp.time().unwrap()), stamp);
+        assert_eq!(Stamp::from_nanos(1_795_580_114_735_169_475), stamp);
+        assert_eq!(stamp.minus_seconds(14).to_string(), "1795580100.735169475");
+        assert_eq!(Stamp::from_nanos(-1).to_string(), "-1.999999999");
+        assert_eq!(Stamp::from_nanos(-1).time(), None);
+        assert_eq!(Stamp::from_nanos(2_000_000_000).before(), Stamp::from_nanos(1_999_999_999));
+        assert_eq!(Stamp::from_nanos(1_999_999_999).before(), Stamp::from_nanos(1_999_999_998));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Starting a container: with its network there, its ports published, and a failure explained.
+//! Starting a container: its mounts judged again, its network there, its ports published, and a failure explained.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use crate::convert;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::network::IsolatedNetwork;
+use crate::rules::approve::Rules;
+use crate::rules::named_network;
 use crate::wait::{document, inspect};
 
 const OPERATION: &str = "start the container";
@@ -18,19 +20,31 @@ const OPERATION: &str = "start the container";
 /// Starts that are tried while the network is being made again.
 const NETWORK_ATTEMPTS: usize = 5;
 
-pub(crate) async fn start(engine: &Engine, network: &IsolatedNetwork, id: &ContainerId) -> Result<()> {
+pub(crate) async fn start(
+    engine: &Engine,
+    network: &IsolatedNetwork,
+    rules: &Rules,
+    id: &ContainerId,
+) -> Result<()> {
+    let doc = document(engine, id).await.map_err(|e| error(e, id))?;
+    // The engine looks at what is mounted only now: what was judged at the creation may be something else since.
+    if !matches!(convert::state(&doc.state), ContainerState::Running | ContainerState::Paused) {
+        let sources = convert::host_paths(&doc.host_config);
+        rules.still_approve(sources, engine.budgets.read).await.map_err(|e| e.with_container(id))?;
+    }
+    let joined = doc.host_config.network_mode;
     let mut attempt = 1;
     loop {
         let call = engine.docker().start_container(id.as_str(), None);
         match engine.typed(engine.budgets.start, call).await {
             Ok(()) => break,
+            // Another's network is not ours to make.
+            Err(e) if e.is_network_unusable() && joined != network.name() => {
+                return Err(named_network::unusable(OPERATION, &joined, e).with_container(id));
+            }
             // Nothing is checked at the creation: a network that was removed since, or that another controller
             // made a second time, shows here.
-            Err(e)
-                if e.is_network_unusable()
-                    && attempt < NETWORK_ATTEMPTS
-                    && joins(engine, network, id).await =>
-            {
+            Err(e) if e.is_network_unusable() && attempt < NETWORK_ATTEMPTS => {
                 tracing::info!(container = id.short(), error = %e, "preparing the runners' network again");
                 network.ensure_again().await.map_err(|e| e.with_container(id))?;
                 attempt += 1;
@@ -39,11 +53,6 @@ pub(crate) async fn start(engine: &Engine, network: &IsolatedNetwork, id: &Conta
         }
     }
     published(engine, id).await
-}
-
-/// Whether the container belongs on our network: another's is not ours to make.
-async fn joins(engine: &Engine, network: &IsolatedNetwork, id: &ContainerId) -> bool {
-    document(engine, id).await.is_ok_and(|doc| doc.host_config.network_mode == network.name())
 }
 
 /// Waits until every port that was asked for is published. Engines in a virtual machine answer a start before

@@ -22,7 +22,19 @@ const OPERATION: &str = "wait for the container's end";
 
 /// What the container is.
 pub(crate) async fn inspect(engine: &Engine, id: &ContainerId) -> Result<ContainerInfo, EngineError> {
-    convert::container(document(engine, id).await?)
+    let doc = match document(engine, id).await {
+        Err(e) if e.is_gone() => {
+            engine.stuck.clear(id);
+            return Err(e);
+        }
+        doc => doc?,
+    };
+    let reason = engine.exits.reason(id, &doc.state);
+    let mut info = convert::container(doc)?;
+    if let ContainerState::Exited(exit) = &mut info.state {
+        exit.reason = reason;
+    }
+    Ok(info)
 }
 
 /// The engine's description of the container.
@@ -30,6 +42,9 @@ pub(crate) async fn document(engine: &Engine, id: &ContainerId) -> Result<json::
     let path = format!("/containers/{id}/json");
     engine.json(Method::GET, &path, None, engine.budgets.read).await
 }
+
+/// The exit code of what a removal by force ends.
+const KILLED: i64 = 137;
 
 /// Between looks at a container that no alarm is set for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,7 +56,8 @@ pub(crate) async fn wait(engine: &Engine, id: &ContainerId) -> Result<ExitStatus
             Ok(Some(exit)) => return Ok(exit),
             // The alarm rang, or was lost, and the container is not at its end: look again, never in a tight loop.
             Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(e) if e.is_engine_lost() => {
+            // Only what is known about the container ends a wait.
+            Err(e) if e.may_pass() => {
                 tracing::debug!(container = id.short(), error = %e, "the engine does not answer a wait");
                 if !retries.pause().await {
                     return Err(error(e, id));
@@ -67,8 +83,13 @@ async fn round(
         Err(e) => return Err(e),
     };
     loop {
-        if let ContainerState::Exited(exit) = inspect(engine, id).await?.state {
-            return Ok(Some(exit));
+        match inspect(engine, id).await {
+            Ok(info) => {
+                if let ContainerState::Exited(exit) = info.state {
+                    return Ok(Some(exit));
+                }
+            }
+            Err(e) => return removed(engine, id, e).map(Some),
         }
         *retries = self::retries(engine);
         match &mut alarm {
@@ -81,9 +102,21 @@ async fn round(
             None => tokio::time::sleep(LOOK).await,
         }
     }
-    match inspect(engine, id).await?.state {
-        ContainerState::Exited(exit) => Ok(Some(exit)),
-        _ => Ok(None),
+    match inspect(engine, id).await {
+        Ok(info) => Ok(match info.state {
+            ContainerState::Exited(exit) => Some(exit),
+            _ => None,
+        }),
+        Err(e) => removed(engine, id, e).map(Some),
+    }
+}
+
+/// A container that is gone while it is waited for. If we have ended it, that is how it ended: a forced removal leaves
+/// nothing to look at.
+fn removed(engine: &Engine, id: &ContainerId, cause: EngineError) -> Result<ExitStatus, EngineError> {
+    match engine.exits.ended_by_us(id).filter(|_| cause.is_gone()) {
+        Some(reason) => Ok(ExitStatus { reason, ..ExitStatus::of_code(KILLED) }),
+        None => Err(cause),
     }
 }
 

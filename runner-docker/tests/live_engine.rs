@@ -20,10 +20,11 @@ use futures::StreamExt;
 use futures::future::join_all;
 use lab::{Lab, bind, grace, image, raw, user, workspace};
 use runner_core::container::{Labels, Network};
-use runner_core::image::PullPolicy;
+use runner_core::image::{ImageRequest, PullPolicy};
 use runner_core::logs::LogOptions;
 use runner_core::{
-    ContainerId, ContainerRuntime, ContainerSpec, ContainerState, ErrorKind, ImageRef, Retry, Sink,
+    ContainerId, ContainerInfo, ContainerRuntime, ContainerSpec, ContainerState, ErrorKind, ImageRef, Retry,
+    Sink,
 };
 use runner_docker::DockerRuntime;
 use runner_testkit::contract::container_runtime::{MakeSpec, RuntimeFixture};
@@ -65,13 +66,18 @@ async fn an_image_that_is_there_is_not_fetched_and_one_that_is_nowhere_is_an_err
     let steps = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&steps);
     let sink = Sink::new(move |step| seen.lock().unwrap().push(step));
-    let found = lab.runtime.ensure_image(&image(), PullPolicy::Missing, sink).await.unwrap();
+    let found =
+        lab.runtime.ensure_image(&ImageRequest::new(image(), PullPolicy::Missing), sink).await.unwrap();
     assert!(found.id.starts_with("sha256:") && found.size > 0 && !found.architecture.is_empty(), "{found:?}");
     assert!(steps.lock().unwrap().is_empty(), "a start must not depend on a registry");
 
     let nowhere: ImageRef = "localhost:1/cnap-test/none:1".parse().unwrap();
     for (policy, retry) in [(PullPolicy::Never, Retry::Permanent), (PullPolicy::Missing, Retry::Temporary)] {
-        let error = lab.runtime.ensure_image(&nowhere, policy, Sink::none()).await.unwrap_err();
+        let error = lab
+            .runtime
+            .ensure_image(&ImageRequest::new(nowhere.clone(), policy), Sink::none())
+            .await
+            .unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::ImageUnavailable, retry), "{error}");
         assert!(error.message().contains(nowhere.as_str()) && error.hint().is_some(), "{error}");
     }
@@ -428,7 +434,7 @@ async fn a_stop_is_gentle_first() {
     let (a, b) = tokio::join!(lab.runtime.stop(&gentle, grace(30)), lab.runtime.stop(&deaf, grace(1)));
     a.unwrap();
     b.unwrap();
-    let state = |info: runner_core::ContainerInfo| exit_code(&info.state);
+    let state = |info: ContainerInfo| exit_code(&info.state);
     assert_eq!(state(lab.runtime.inspect(&gentle).await.unwrap()), Some(143));
     let killed = lab.runtime.inspect(&deaf).await.unwrap();
     assert!(killed.ports.is_empty());
@@ -534,8 +540,11 @@ async fn a_list_has_ours_and_nothing_else() {
     let ids: BTreeSet<_> = found.iter().map(|c| c.id.clone()).collect();
     assert_eq!(ids, BTreeSet::from([created.clone(), running.clone(), ended.clone()]));
     for info in &found {
-        // What the list says is what inspect says.
-        assert_eq!(*info, lab.runtime.inspect(&info.id).await.unwrap());
+        // What the list says is what inspect says, but for times: of what runs it tells whole seconds and no start.
+        let whole = lab.runtime.inspect(&info.id).await.unwrap();
+        assert!(info.created_at.is_some() && info.created_at <= whole.created_at, "{info:?} {whole:?}");
+        let times = (info.created_at, info.started_at);
+        assert_eq!(*info, ContainerInfo { created_at: times.0, started_at: times.1, ..whole });
     }
     let state = |id: &ContainerId| &found.iter().find(|c| c.id == *id).unwrap().state;
     assert_eq!(*state(&created), ContainerState::Created);
@@ -572,7 +581,7 @@ async fn both_streams_are_read_whole() {
     assert_eq!(live.stdout[4].len(), 64 * 1024, "and cut at the limit");
     assert_eq!(later.iter().filter(|l| l.truncated).count(), 1);
     assert_eq!(later.len(), 7, "reading after the end gives the same");
-    let tail = lab.lines(&id, LogOptions { follow: false, tail: Some(0) }).await;
+    let tail = lab.lines(&id, LogOptions { follow: false, tail: Some(0), since: None }).await;
     assert!(tail.is_empty());
 }
 
@@ -597,7 +606,8 @@ async fn the_last_output_is_never_missing() {
 async fn lines_arrive_while_it_runs_and_from_before_the_start() {
     let lab = Lab::open().await;
     let id = lab.runtime.create(&lab.spec("live", "echo first; sleep 1000")).await.unwrap();
-    let mut stream = lab.runtime.logs(&id, LogOptions { follow: true, tail: None }).await.unwrap();
+    let mut stream =
+        lab.runtime.logs(&id, LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
     let (line, started) = tokio::join!(stream.next(), lab.runtime.start(&id));
     started.unwrap();
     assert_eq!(line.unwrap().unwrap().text, "first", "it still runs");
@@ -623,6 +633,9 @@ async fn the_contract_of_the_port_holds() {
         stays: make("exec sleep 1000", vec![4096]),
         exits: make("echo written; exit 7", Vec::new()),
         writes: "written".to_owned(),
+        ignores_term: None,
+        readable_file: None,
+        writable_directory: None,
         patience: Duration::from_mins(1),
     };
     let runtime = Arc::new(DockerRuntime::connect(lab.config.clone()).await.unwrap());
@@ -646,7 +659,9 @@ async fn nothing_stays_open() {
         join_all((0..40).map(|_| lab.runtime.inspect(&id))).await;
         let mut streams = Vec::new();
         for _ in 0..20 {
-            streams.push(lab.runtime.logs(&id, LogOptions { follow: true, tail: None }).await.unwrap());
+            streams.push(
+                lab.runtime.logs(&id, LogOptions { follow: true, ..LogOptions::default() }).await.unwrap(),
+            );
         }
         let waits = join_all((0..20).map(|_| lab.runtime.wait(&id)));
         assert!(tokio::time::timeout(Duration::from_millis(100), waits).await.is_err());

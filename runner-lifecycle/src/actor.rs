@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use runner_core::error::StartFailure;
 use runner_core::session::AgentEventStream;
 use runner_core::{
-    AgentApi, ContainerId, Error, ExitStatus, MessageId, Result, RunnerStatus, SessionId, TaskId,
+    AgentApi, ContainerId, Error, ExitStatus, MessageId, Result, RunnerStatus, SessionId, StopReason, TaskId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -49,8 +49,8 @@ pub(crate) struct Actor {
 pub(crate) enum End {
     /// Somebody asked for it, or nobody is left who could.
     Asked,
-    /// The container ended, or does what it wants.
-    Broken(Error),
+    /// The container ended, or does what it wants; it is stopped for this reason.
+    Broken(Error, StopReason),
 }
 
 impl Actor {
@@ -64,7 +64,7 @@ impl Actor {
     ) -> Self {
         let death: BoxFuture<'static, _> = {
             let (runtime, container) = (Arc::clone(&ports.runtime), launched.container.clone());
-            Box::pin(async move { runtime.wait(&container).await })
+            Box::pin(ending::wait(runtime, container))
         };
         let warm_up = config.start.warm_up.then(|| {
             let (api, task) = (Arc::clone(&launched.api), task.clone());
@@ -106,7 +106,7 @@ impl Actor {
                 biased;
                 exit = &mut self.death => {
                     let error = self.death_of(exit).await;
-                    return End::Broken(error);
+                    return End::Broken(error, StopReason::Replaced);
                 }
                 command = self.commands.recv() => match command {
                     None | Some(Command::Stop) => return End::Asked,
@@ -173,11 +173,11 @@ impl Actor {
     }
 
     async fn finish(mut self, end: End) {
-        let reason = match end {
-            End::Asked => None,
-            End::Broken(error) => {
+        let (reason, why) = match end {
+            End::Asked => (None, StopReason::Requested),
+            End::Broken(error, why) => {
                 tracing::warn!(task = %self.task, error = error.chain(), "the runner broke");
-                Some(error)
+                (Some(error), why)
             }
         };
         let broken = reason.is_some();
@@ -193,7 +193,7 @@ impl Actor {
         let refuse = async { while commands.recv().await.is_some() {} };
         let end = async {
             let removed =
-                ending::stop_and_remove(&self.ports, &self.config, &self.task, &self.container).await;
+                ending::stop_and_remove(&self.ports, &self.config, &self.task, &self.container, why).await;
             if let Err(error) = &removed {
                 tracing::error!(task = %self.task, error = error.chain(), "what the runner had could not all be taken away");
             }

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use runner_core::error::StartFailure;
+use runner_core::image::ImageRequest;
 use runner_core::phase::{Phase, PhaseTimes, StartEvent};
 use runner_core::session::AgentEventStream;
 use runner_core::workspace_provider::{PreparedWorkspace, WorkspaceRequest};
-use runner_core::{AgentApi, ContainerId, Error, ErrorKind, ExitStatus, Result, SessionId, Sink};
+use runner_core::{
+    AgentApi, ContainerId, ContainerSpec, Error, ErrorKind, ExitStatus, Result, SessionId, Sink,
+};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +23,11 @@ use crate::config::LifecycleConfig;
 use crate::ending;
 use crate::log_tail::log_tail;
 use crate::manager::{Ports, StartRequest};
+use crate::ownership::{Claim, Owner, claim};
 
-/// Undoing a start that failed has this long for all its steps; the adapters bound each step themselves.
-const UNDO_LIMIT: Duration = Duration::from_mins(1);
+/// Undoing a start that failed has this long for all its steps. The adapters bound each step themselves, by about a
+/// minute; cut off here, a removal could not even be noted as stuck.
+const UNDO_LIMIT: Duration = Duration::from_mins(3);
 
 /// How long the engine may take to report the end of a container whose connections broke.
 const DEATH_LAG: Duration = Duration::from_secs(1);
@@ -92,7 +97,8 @@ impl Launch<'_> {
         self.begin(Phase::Image);
         let progress = self.progress.clone();
         let image_progress = Sink::new(move |step| progress.send(StartEvent::Image(step)));
-        let image = self.ports.runtime.ensure_image(&self.config.image, self.config.pull, image_progress);
+        let wanted = ImageRequest::new(self.config.image.clone(), self.config.pull);
+        let image = self.ports.runtime.ensure_image(&wanted, image_progress);
         self.cancel.run_until_cancelled(image).await.unwrap_or_else(|| Err(given_up()))?;
         self.end();
 
@@ -100,7 +106,10 @@ impl Launch<'_> {
         let server = self.ports.connector.requirements();
         let spec = spec::container(self.config, self.request, &prepared, &server);
         self.made.create_sent = true;
-        let container = self.ports.runtime.create(&spec).await?;
+        let container = match self.ports.runtime.create(&spec).await {
+            Err(taken) if taken.kind() == ErrorKind::AlreadyExists => self.reclaim(&spec, taken).await?,
+            created => created?,
+        };
         self.made.container = Some(container.clone());
         self.end();
 
@@ -110,7 +119,7 @@ impl Launch<'_> {
         // From here on the container's death ends the wait at once, whatever is being waited for.
         let runtime = Arc::clone(&self.ports.runtime);
         let watched = container.clone();
-        let death = async move { runtime.wait(&watched).await };
+        let death = ending::wait(runtime, watched);
         let limit = self.config.start.ready_timeout;
         let mut last_failure = None;
         let cancel = self.cancel;
@@ -132,6 +141,25 @@ impl Launch<'_> {
             Ok(ready) => ready,
             Err(_elapsed) => Err(self.not_in_time(limit, last_failure)),
         }
+    }
+
+    /// The name is taken. Makes room where what has it is left over from this task, and nowhere else.
+    async fn reclaim(&self, spec: &ContainerSpec, taken: Error) -> Result<ContainerId> {
+        let Some(holder) = taken.container().cloned() else { return Err(taken) };
+        let runtime = &self.ports.runtime;
+        match runtime.inspect(&holder).await {
+            Ok(found) => match claim(self.config, &self.request.task, &found, Owner::MayLive) {
+                Claim::Replace => {
+                    tracing::warn!(task = %self.request.task, container = holder.short(), "removing a container that is left over from this task");
+                    runtime.remove(&holder).await?;
+                }
+                Claim::Leave(why) => return Err(taken.with_hint(why)),
+            },
+            // Gone meanwhile.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        runtime.create(spec).await
     }
 
     async fn prepare(&mut self) -> Result<PreparedWorkspace> {

@@ -17,6 +17,7 @@ pub mod labels;
 mod launch;
 mod log_tail;
 mod manager;
+mod ownership;
 mod turn;
 
 pub use config::{LifecycleConfig, StartConfig, StopConfig, TurnConfig};

@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// The last lines, oldest first; empty where they cannot be had.
 pub(crate) async fn log_tail(runtime: &dyn ContainerRuntime, id: &ContainerId, lines: u32) -> Vec<String> {
     let read = async {
-        let stream = runtime.logs(id, LogOptions { follow: false, tail: Some(lines) }).await?;
+        let stream = runtime.logs(id, LogOptions { follow: false, tail: Some(lines), since: None }).await?;
         stream.map_ok(|line| line.text).try_collect().await
     };
     match timeout(LIMIT, read).await {

@@ -381,3 +381,23 @@ async fn every_call_may_be_dropped_at_any_time() {
         }
     }
 }
+
+/// The engine's trouble is not the container's end: the turn goes on.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_fails_stops_no_healthy_runner() {
+    let world = World::new();
+    let trouble = Error::new(ErrorKind::EngineUnavailable, "wait", "nobody answers").temporary();
+    for _ in 0..3 {
+        world.engine.fail_next(EngineOp::Wait, trouble.clone());
+    }
+    let runner = world.ready().await;
+    world.agent.script(TurnScript::new().text("slow").wait(Duration::from_mins(1)).text(" and fine"));
+    let (_, result) = run(&runner, "x").await;
+    assert!(result.is_completed(), "{result:?}");
+    assert_eq!(runner.status(), RunnerStatus::Ready);
+    // And the next wait still notices the end.
+    let container = runner.container().clone();
+    world.engine.crash(&container, exited(1));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(runner.status(), RunnerStatus::Failed);
+}

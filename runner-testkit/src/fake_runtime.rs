@@ -1,48 +1,35 @@
 //! A container engine in memory, that fails, stalls and crashes on request.
 
+mod clock;
+mod container;
 mod engine;
+mod events;
+mod exits;
+mod files;
 mod images;
+mod limits;
 mod logs;
+mod meter;
+mod op;
 mod port;
+mod restart;
 mod script;
+mod stops;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use runner_core::{ContainerInfo, ContainerSpec, ExitStatus};
+use runner_core::{ContainerInfo, ContainerSpec};
 
 use self::engine::Engine;
+pub use self::events::Missed;
+pub use self::exits::{child_out_of_memory, crashed, engine_restart, exited, killed_by_other, out_of_memory};
 use self::images::Images;
+pub use self::images::WantedImage;
+pub use self::meter::Load;
+pub use self::op::Op;
 pub use self::script::Process;
 use crate::faults::{Faults, fault_methods, lock};
-
-/// The calls of [`ContainerRuntime`](runner_core::ContainerRuntime).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Op {
-    /// `info`
-    Info,
-    /// `ensure_image`
-    EnsureImage,
-    /// `create`; the log names the container's name.
-    Create,
-    /// `start`
-    Start,
-    /// `inspect`
-    Inspect,
-    /// `wait`
-    Wait,
-    /// `logs`
-    Logs,
-    /// `stop`
-    Stop,
-    /// `remove`
-    Remove,
-    /// `list`
-    List,
-    /// `release`
-    Release,
-}
 
 /// Something that a test wants to know or do when a container starts or ends.
 type Hook = Arc<dyn Fn(&ContainerInfo) + Send + Sync>;
@@ -141,14 +128,4 @@ impl fmt::Debug for FakeRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FakeRuntime")
     }
-}
-
-/// An exit with this code and nothing else to say.
-pub fn exited(code: i64) -> ExitStatus {
-    ExitStatus { code, oom_killed: false, error: None }
-}
-
-/// The exit of a container that the kernel killed for memory.
-pub fn out_of_memory() -> ExitStatus {
-    ExitStatus { code: 137, oom_killed: true, error: None }
 }

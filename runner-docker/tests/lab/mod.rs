@@ -1,15 +1,21 @@
 //! A place on a real engine for one test: its own label and network, removed at the end even when the test fails.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
-    reason = "a test's own scaffolding says what it expects by panicking; clippy only knows test functions"
+    clippy::indexing_slicing,
+    dead_code,
+    reason = "a test's own scaffolding says what it expects by panicking, and not every test uses all of it"
 )]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+mod http;
+pub(crate) mod private_engine;
+pub(crate) mod processes;
+pub(crate) mod tiny_image;
+pub(crate) mod traces;
+
 use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,20 +24,22 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use runner_core::container::{Labels, Mount, MountSource, StopOptions, Tmpfs, UserSpec};
-use runner_core::image::PullPolicy;
+use runner_core::image::{ImageRequest, PullPolicy};
 use runner_core::logs::{LogLine, LogOptions, LogSource};
 use runner_core::{ContainerId, ContainerRuntime, ContainerSpec, ImageRef, Resources, Sink};
 use runner_docker::{DockerConfig, DockerHost, DockerRuntime};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const LABEL: &str = "cnap.runner.test";
+pub(crate) const LABEL: &str = "cnap.runner.test";
 
 pub(crate) struct Lab {
     pub(crate) runtime: DockerRuntime,
     pub(crate) config: DockerConfig,
     /// Unique to this lab: names, label and network begin with it.
     pub(crate) name: String,
+    /// What its containers are made of.
+    pub(crate) image: ImageRef,
 }
 
 /// What a container wrote, by stream.
@@ -60,17 +68,22 @@ pub(crate) fn host() -> DockerHost {
 impl Lab {
     /// Fails loudly without an engine or the image: a live test that is skipped proves nothing.
     pub(crate) async fn open() -> Self {
+        Self::at(DockerConfig { host: host(), ..DockerConfig::default() }, image()).await
+    }
+
+    /// On another engine than the usual one.
+    pub(crate) async fn at(config: DockerConfig, image: ImageRef) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("cnap-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let config = DockerConfig { host: host(), network: name.clone(), ..DockerConfig::default() };
+        let config = DockerConfig { network: name.clone(), ..config };
         let runtime = DockerRuntime::connect(config.clone())
             .await
             .unwrap_or_else(|e| panic!("live tests need an engine: {}", e.chain()));
         runtime
-            .ensure_image(&image(), PullPolicy::Never, Sink::none())
+            .ensure_image(&ImageRequest::new(image.clone(), PullPolicy::Never), Sink::none())
             .await
             .unwrap_or_else(|e| panic!("live tests need the runner image (cargo xtask image build): {e}"));
-        Self { runtime, config, name }
+        Self { runtime, config, name, image }
     }
 
     pub(crate) fn labels(&self) -> Labels {
@@ -79,7 +92,7 @@ impl Lab {
 
     /// A container that runs a shell script.
     pub(crate) fn spec(&self, suffix: &str, script: &str) -> ContainerSpec {
-        let mut spec = ContainerSpec::new(format!("{}-{suffix}", self.name), image(), user());
+        let mut spec = ContainerSpec::new(format!("{}-{suffix}", self.name), self.image.clone(), user());
         spec.labels = self.labels();
         // The image's entry point runs a command that is given to it, instead of the server.
         spec.command = Some(["sh", "-c", script].map(str::to_owned).into());
@@ -100,7 +113,7 @@ impl Lab {
 
     /// Everything that the container writes, to its end.
     pub(crate) async fn output(&self, id: &ContainerId) -> Output {
-        let lines = self.lines(id, LogOptions { follow: true, tail: None }).await;
+        let lines = self.lines(id, LogOptions { follow: true, ..LogOptions::default() }).await;
         let mut output = Output::default();
         for line in lines {
             match line.source {
@@ -118,7 +131,8 @@ impl Lab {
 
     /// Returns when the container has written a line, which proves how far it is.
     pub(crate) async fn says(&self, id: &ContainerId, text: &str) {
-        let mut stream = self.runtime.logs(id, LogOptions { follow: true, tail: None }).await.unwrap();
+        let mut stream =
+            self.runtime.logs(id, LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
         while let Some(line) = stream.next().await {
             if line.unwrap().text == text {
                 return;
@@ -180,28 +194,16 @@ pub(crate) fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
 }
 
 pub(crate) fn grace(seconds: u64) -> StopOptions {
-    StopOptions { grace: Duration::from_secs(seconds) }
+    StopOptions::new(Duration::from_secs(seconds))
 }
 
 /// A request that the port has no call for: to look behind it, or to plant what others would leave.
 pub(crate) fn raw(method: &str, path: &str, body: &str) -> (u16, Value) {
-    let request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let reply = match host() {
-        DockerHost::Unix(path) => exchange(UnixStream::connect(path).unwrap(), &request),
-        DockerHost::Tcp { host, port } => exchange(TcpStream::connect((host, port)).unwrap(), &request),
-        other => panic!("{other} is not known here"),
-    };
-    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    raw_at(&host(), method, path, body)
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> String {
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).unwrap();
-    String::from_utf8(reply).unwrap()
+/// The same, to another engine than the usual one.
+pub(crate) fn raw_at(host: &DockerHost, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let reply = http::send(host, method, path, http::JSON, body.as_bytes()).unwrap();
+    (reply.status, reply.json())
 }

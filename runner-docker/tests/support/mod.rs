@@ -1,11 +1,12 @@
 //! A scripted engine on a Unix socket, for what a real one cannot be brought to do.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test's own scaffolding says what it expects by unwrapping; clippy only knows test functions"
+    dead_code,
+    reason = "a test's own scaffolding says what it expects by unwrapping, and not every test uses all of it"
 )]
 
 use std::collections::HashMap;
@@ -27,12 +28,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A request, as the fake saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    /// `POST /containers/abc/stop`, without the query.
+    /// `POST /containers/abc/stop`, without the query and without the interface's version.
     pub(crate) what: String,
+    /// `1.53` of `/v1.53/containers/…`.
+    pub(crate) version: Option<String>,
     pub(crate) query: String,
+    /// The request's line and headers, as they came.
+    pub(crate) head: String,
     pub(crate) body: String,
     /// How many requests of the same method and path came before this one.
     pub(crate) nth: usize,
+}
+
+impl Call {
+    /// The value of a header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    }
 }
 
 /// What the fake does with a request.
@@ -40,6 +53,8 @@ pub(crate) struct Call {
 pub(crate) enum Reply {
     /// A whole reply.
     Json(u16, String),
+    /// A reply with one more header and no body.
+    Head(u16, &'static str, String),
     /// A body in pieces, and then what?
     Stream(Vec<Vec<u8>>, Then),
     /// Takes the request and never answers.
@@ -79,14 +94,24 @@ pub(crate) fn entry(stream: u8, second: u32, text: &str) -> Vec<u8> {
 
 pub(crate) struct Fake {
     dir: TempDir,
-    seen: Arc<Mutex<Vec<Call>>>,
-    open: watch::Receiver<usize>,
-    task: JoinHandle<()>,
+    inner: Arc<Inner>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Inner {
+    script: Box<Script>,
+    seen: Mutex<Vec<Call>>,
+    counts: Mutex<HashMap<String, usize>>,
+    open: watch::Sender<usize>,
+    /// How often the engine has gone away.
+    departures: watch::Sender<usize>,
 }
 
 impl Drop for Fake {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = self.task.lock().unwrap().take() {
+            task.abort();
+        }
     }
 }
 
@@ -108,27 +133,44 @@ impl Fake {
 
     /// Anything that listens on a socket.
     pub(crate) fn bare(script: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(dir.path().join("docker.sock")).unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let script: Arc<Script> = Arc::new(script);
-        let calls = Arc::clone(&seen);
-        let (count, open) = watch::channel(0);
+        let inner = Inner {
+            script: Box::new(script),
+            seen: Mutex::default(),
+            counts: Mutex::default(),
+            open: watch::channel(0).0,
+            departures: watch::channel(0).0,
+        };
+        let fake = Self { dir: tempfile::tempdir().unwrap(), inner: Arc::new(inner), task: Mutex::new(None) };
+        fake.back();
+        fake
+    }
+
+    /// Listens, after [`away`](Self::away) again.
+    pub(crate) fn back(&self) {
+        let _ = std::fs::remove_file(self.socket());
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        let inner = Arc::clone(&self.inner);
         let task = tokio::spawn(async move {
-            let counts = Arc::new(Mutex::new(HashMap::new()));
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (script, calls, counts) = (Arc::clone(&script), Arc::clone(&calls), Arc::clone(&counts));
-                let count = count.clone();
+                let inner = Arc::clone(&inner);
                 tokio::spawn(async move {
-                    count.send_modify(|n| *n += 1);
+                    inner.open.send_modify(|n| *n += 1);
                     // A peer that goes away in the middle is part of what is tested.
-                    let _ = serve(stream, &*script, &calls, &counts).await;
-                    count.send_modify(|n| *n -= 1);
+                    let _ = serve(stream, &inner).await;
+                    inner.open.send_modify(|n| *n -= 1);
                 });
             }
         });
-        Self { dir, seen, open, task }
+        *self.task.lock().unwrap() = Some(task);
+    }
+
+    /// Cuts what is open and listens no more: who connects is refused.
+    pub(crate) async fn away(&self) {
+        let task = self.task.lock().unwrap().take().unwrap();
+        task.abort();
+        let _ = task.await;
+        self.inner.departures.send_modify(|n| *n += 1);
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -142,10 +184,15 @@ impl Fake {
         limits.connect = Duration::from_millis(300);
         limits.read = Duration::from_millis(300);
         limits.create = Duration::from_millis(300);
+        limits.lost_reply = Duration::from_millis(300);
         limits.start = Duration::from_millis(300);
         limits.ports = Duration::from_millis(300);
         limits.stop_margin = Duration::from_millis(300);
         limits.remove = Duration::from_millis(600);
+        limits.pull = Duration::from_secs(5);
+        limits.pull_pause = Duration::from_millis(10);
+        limits.stats = Duration::from_millis(300);
+        limits.copy = Duration::from_millis(600);
         limits.pull_idle = Duration::from_millis(300);
         limits.stream_idle = Duration::from_millis(100);
         limits.reconnect = Duration::from_millis(600);
@@ -164,7 +211,12 @@ impl Fake {
 
     /// The requests of one method and path.
     pub(crate) fn calls(&self, what: &str) -> Vec<Call> {
-        self.seen.lock().unwrap().iter().filter(|call| call.what == what).cloned().collect()
+        self.inner.seen.lock().unwrap().iter().filter(|call| call.what == what).cloned().collect()
+    }
+
+    /// All requests.
+    pub(crate) fn all(&self) -> Vec<Call> {
+        self.inner.seen.lock().unwrap().clone()
     }
 
     /// Returns when a request has come.
@@ -179,28 +231,31 @@ impl Fake {
 
     /// Returns when no connection is open.
     pub(crate) async fn quiet(&self) {
-        let mut open = self.open.clone();
+        let mut open = self.inner.open.subscribe();
         let quiet = timeout(PATIENCE, open.wait_for(|n| *n == 0)).await;
         quiet.expect("a connection stays open").unwrap();
     }
 }
 
-async fn serve(
-    mut stream: UnixStream,
-    script: &Script,
-    seen: &Mutex<Vec<Call>>,
-    counts: &Mutex<HashMap<String, usize>>,
-) -> std::io::Result<()> {
-    let Some((what, query, body)) = request(&mut stream).await? else { return Ok(()) };
+async fn serve(mut stream: UnixStream, inner: &Inner) -> std::io::Result<()> {
+    let Some((target, query, head, body)) = request(&mut stream).await? else { return Ok(()) };
+    let (what, version) = unversioned(&target);
     let nth = {
-        let mut counts = counts.lock().unwrap();
+        let mut counts = inner.counts.lock().unwrap();
         let count = counts.entry(what.clone()).or_insert(0);
         *count += 1;
         *count - 1
     };
-    let call = Call { what, query, body, nth };
-    seen.lock().unwrap().push(call.clone());
-    match script(&call) {
+    let call = Call { what, version, query, head, body, nth };
+    inner.seen.lock().unwrap().push(call.clone());
+    let is_head = call.what.starts_with("HEAD ");
+    match (inner.script)(&call) {
+        Reply::Head(status, name, value) => {
+            let head = format!(
+                "HTTP/1.1 {status} X\r\n{name}: {value}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await?;
+        }
         Reply::Json(status, text) => {
             let head = format!(
                 "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -208,7 +263,7 @@ async fn serve(
             );
             stream.write_all(head.as_bytes()).await?;
             // These have no body, whatever they say.
-            if status != 304 && status != 204 {
+            if status != 304 && status != 204 && !is_head {
                 stream.write_all(text.as_bytes()).await?;
             }
         }
@@ -224,23 +279,39 @@ async fn serve(
             match then {
                 Then::End => stream.write_all(b"0\r\n\r\n").await?,
                 Then::Cut => {}
-                Then::Stall => gone(&mut stream).await,
+                Then::Stall => gone(&mut stream, inner).await,
             }
         }
-        Reply::Silence => gone(&mut stream).await,
+        Reply::Silence => gone(&mut stream, inner).await,
         Reply::Hangup => {}
     }
     Ok(())
 }
 
-/// Returns when the peer has closed its side.
-async fn gone(stream: &mut UnixStream) {
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest).await;
+/// `GET /v1.41/info` → `GET /info` and `1.41`.
+fn unversioned(target: &str) -> (String, Option<String>) {
+    let (method, path) = target.split_once(' ').unwrap();
+    let version = path.strip_prefix("/v").and_then(|rest| rest.split_once('/'));
+    match version {
+        Some((version, rest)) if version.starts_with(|c: char| c.is_ascii_digit()) => {
+            (format!("{method} /{rest}"), Some(version.to_owned()))
+        }
+        _ => (target.to_owned(), None),
+    }
 }
 
-/// Method and path, query, body; `None` if the peer went away.
-async fn request(stream: &mut UnixStream) -> std::io::Result<Option<(String, String, String)>> {
+/// Returns when the peer has closed its side, or the engine goes away.
+async fn gone(stream: &mut UnixStream, inner: &Inner) {
+    let mut rest = Vec::new();
+    let mut departures = inner.departures.subscribe();
+    tokio::select! {
+        _ = stream.read_to_end(&mut rest) => {}
+        _ = departures.changed() => {}
+    }
+}
+
+/// Method and path, query, head, body; `None` if the peer went away.
+async fn request(stream: &mut UnixStream) -> std::io::Result<Option<(String, String, String, String)>> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let (head, mut body) = loop {
@@ -271,5 +342,6 @@ async fn request(stream: &mut UnixStream) -> std::io::Result<Option<(String, Str
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     assert!(head.to_ascii_lowercase().contains("\r\nhost: "), "HTTP/1.1 wants a host: {head}");
-    Ok(Some((format!("{method} {path}"), query.to_owned(), String::from_utf8(body).unwrap())))
+    let (what, query) = (format!("{method} {path}"), query.to_owned());
+    Ok(Some((what, query, head, String::from_utf8_lossy(&body).into_owned())))
 }

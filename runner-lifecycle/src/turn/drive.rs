@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use runner_core::event::RunEventKind;
 use runner_core::session::{AgentEvent, AgentEventStream, Prompt};
-use runner_core::{AgentApi, Error, ErrorKind, MessageId, Result, RunResult, RunnerStatus, SessionId, Turn};
+use runner_core::{
+    AgentApi, Error, ErrorKind, MessageId, Outcome, Result, RunResult, RunnerStatus, SessionId, StopReason,
+    Turn,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
@@ -246,7 +249,14 @@ impl Drive {
     fn close(mut self, actor: &mut Actor, over: Over) -> TurnEnd {
         let (outcome, broken) = match over {
             Over::Ended(outcome) => (Ok(outcome), None),
-            Over::Broken(outcome, error) => (Ok(outcome), Some(error)),
+            Over::Broken(outcome, error) => {
+                let why = match outcome {
+                    Outcome::Canceled => StopReason::Canceled,
+                    Outcome::TimedOut => StopReason::TurnTimeout,
+                    _ => StopReason::Replaced,
+                };
+                (Ok(outcome), Some((error, why)))
+            }
             Over::Refused(error) => (Err(error.with_session(&self.session)), None),
         };
         actor.next_seq = self.feed.next_seq();
@@ -263,9 +273,8 @@ impl Drive {
             (Some(reply), Err(error)) => answer(reply, Err(error)),
             // It broke before it began: the caller gets the error instead of a turn.
             (Some(reply), Ok(_)) => {
-                let error = broken.clone().unwrap_or_else(|| {
-                    Error::new(ErrorKind::Internal, "run a turn", "it ended before it began")
-                });
+                let unknown = || Error::new(ErrorKind::Internal, "run a turn", "it ended before it began");
+                let error = broken.as_ref().map_or_else(unknown, |(error, _)| error.clone());
                 answer(reply, Err(error));
             }
             (None, Ok(outcome)) => {
@@ -290,11 +299,11 @@ impl Drive {
             answer(reply, ());
         }
         match broken {
-            Some(error) if self.stop => {
+            Some((error, _)) if self.stop => {
                 tracing::warn!(task = %actor.task, error = error.chain(), "the runner broke while it was being stopped");
                 TurnEnd::End(End::Asked)
             }
-            Some(error) => TurnEnd::End(End::Broken(error)),
+            Some((error, why)) => TurnEnd::End(End::Broken(error, why)),
             None if self.stop => TurnEnd::End(End::Asked),
             None => TurnEnd::Ready,
         }

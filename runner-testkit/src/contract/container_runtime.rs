@@ -2,18 +2,24 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
-use runner_core::container::{Labels, StopOptions};
-use runner_core::image::{ImageRef, PullPolicy};
+use runner_core::container::{Labels, StopOptions, StopOutcome, StopReason};
+use runner_core::container_runtime::Feature;
+use runner_core::image::{ImageRef, ImageRequest, PullPolicy};
 use runner_core::{ContainerId, ContainerRuntime, ContainerSpec, ContainerState, ErrorKind, Result, Sink};
 
 use super::support::{fails, ok, within};
 
+mod ends;
+mod events;
+mod files;
 mod finding;
+mod limits;
 mod running;
 
 /// Makes a spec for a container of the given name.
@@ -32,6 +38,15 @@ pub struct RuntimeFixture {
     pub exits: MakeSpec,
     /// A line that `exits` writes to its standard output.
     pub writes: String,
+    /// A container that ignores its stop signal from when it has written [`writes`](Self::writes), and runs until
+    /// it is killed. Without one, no kill after a grace is checked.
+    pub ignores_term: Option<MakeSpec>,
+    /// The absolute path of a file of a few bytes to a few KiB that the running `stays` container has and the
+    /// runtime can read. Without one, only failures of `copy_out` are checked.
+    pub readable_file: Option<PathBuf>,
+    /// The absolute path of a directory of the running `stays` container that it can keep files in: one that is
+    /// mounted. Without one, only failures of `copy_in` are checked.
+    pub writable_directory: Option<PathBuf>,
     /// How long any one step may take.
     pub patience: Duration,
 }
@@ -81,7 +96,17 @@ impl Lab {
         self.wait_goes_through_start_to_the_exit().await;
         self.what_was_written_is_read().await;
         self.start_is_idempotent_and_publishes_on_loopback().await;
-        self.stop_is_idempotent_and_ends_it().await;
+        self.stop_is_idempotent_and_says_what_it_did().await;
+        self.what_ignores_its_signal_is_killed().await;
+        self.a_restart_shows_in_the_time_of_the_start().await;
+        self.pause_and_unpause_are_idempotent().await;
+        self.a_frozen_one_is_stopped_too().await;
+        self.limits_can_be_changed().await;
+        self.only_what_runs_is_sampled().await;
+        self.events_tell_what_happens().await;
+        self.nothing_illegal_is_copied_in().await;
+        self.what_is_there_is_copied_out().await;
+        self.what_is_copied_in_is_there().await;
         self.remove_is_idempotent_and_complete().await;
         self.a_wait_outlives_no_container().await;
         self.names_are_unique().await;
@@ -117,9 +142,25 @@ impl Lab {
         ok("inspect", self.runtime.inspect(id).await).state
     }
 
-    async fn stop(&self, id: &ContainerId) -> Result<()> {
-        let options = StopOptions { grace: Duration::from_secs(1) };
+    async fn stop(&self, id: &ContainerId, why: StopReason) -> Result<StopOutcome> {
+        let options = StopOptions::new(Duration::from_secs(1)).because(why);
         self.soon("stop", self.runtime.stop(id, options)).await
+    }
+
+    async fn start(&self, id: &ContainerId) {
+        ok("start", self.soon("start", self.runtime.start(id)).await);
+    }
+
+    /// A staying container that runs.
+    async fn staying(&self, name: &str) -> ContainerId {
+        let id = self.create_staying(name).await;
+        self.start(&id).await;
+        id
+    }
+
+    /// Whether the engine says that it can serve these calls.
+    async fn can(&self, feature: Feature) -> bool {
+        !ok("info", self.runtime.info().await).unsupported.contains(&feature)
     }
 
     async fn remove(&self, id: &ContainerId) {
@@ -147,7 +188,10 @@ impl Lab {
 
     async fn images_are_there_or_unavailable(&self) {
         let RuntimeFixture { image, missing_image, stays, .. } = &self.fixture;
-        let ensure = |image| self.runtime.ensure_image(image, PullPolicy::Never, Sink::none());
+        let ensure = async |image: &ImageRef| {
+            let request = ImageRequest::new(image.clone(), PullPolicy::Never);
+            self.runtime.ensure_image(&request, Sink::none()).await
+        };
         let info = ok("ensure_image of an image that is there", ensure(image).await);
         assert!(!info.id.is_empty(), "an image must have an id");
         fails(

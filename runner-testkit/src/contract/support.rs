@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use runner_core::{ErrorKind, Result};
+use runner_core::{Error, ErrorKind, Result};
 
 /// The value, or a panic that says what was tried and the error's whole chain.
 #[track_caller]
@@ -15,14 +15,15 @@ pub(super) fn ok<T>(what: &str, result: Result<T>) -> T {
     }
 }
 
-/// Asserts that the result is an error of this kind.
+/// Asserts that the result is an error of this kind, and gives it.
 #[track_caller]
 #[expect(clippy::panic, reason = "a contract suite reports violations to the test that runs it")]
-pub(super) fn fails<T>(what: &str, result: Result<T>, kind: ErrorKind) {
+pub(super) fn fails<T>(what: &str, result: Result<T>, kind: ErrorKind) -> Error {
     match result {
         Ok(_) => panic!("{what} must fail as {kind:?}, and succeeded"),
         Err(error) => {
             assert_eq!(error.kind(), kind, "{what} fails with the wrong kind: {}", error.chain());
+            error
         }
     }
 }

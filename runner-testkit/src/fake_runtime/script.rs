@@ -1,14 +1,14 @@
 //! What a test can tell the engine to do.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use runner_core::container_runtime::RuntimeInfo;
-use runner_core::image::ImageRef;
 use runner_core::logs::LogSource;
 use runner_core::{ContainerId, ContainerInfo, ContainerSpec, ContainerState, ExitStatus, Result};
 
-use super::{FakeRuntime, Hook, exited};
+use super::exits::killed_by_other;
+use super::{FakeRuntime, Hook};
 use crate::faults::lock;
 
 /// What the first process of a container does once it is started.
@@ -19,7 +19,8 @@ pub enum Process {
     Runs,
     /// It ends by itself.
     Exits {
-        /// So long after the start; with no time at all, before the start has answered.
+        /// So long after the start; with no time at all, before the start has answered. One that is frozen then
+        /// ends when it is thawed.
         after: Duration,
         /// How.
         status: ExitStatus,
@@ -47,17 +48,18 @@ impl FakeRuntime {
         self.behave(move |_| Process::Exits { after, status: status.clone() });
     }
 
-    /// Every container that starts from now on is killed (code 137) after this long.
+    /// Every container that starts from now on is killed by somebody else (code 137) after this long.
     pub fn kill_after(&self, after: Duration) {
-        self.exit_after(after, exited(137));
+        self.exit_after(after, killed_by_other(9));
     }
 
-    /// A container ends by itself, now. `false` if it does not run.
+    /// A container ends, now, in this way. One that is being stopped and [`exited`](super::exited) in its grace gave
+    /// way to the stop. `false` if it does not run.
     pub fn crash(&self, id: &ContainerId, status: ExitStatus) -> bool {
         self.end(id, None, status)
     }
 
-    /// The container that was created last ends by itself, now. `false` if there is none or it does not run.
+    /// The same for the container that was created last. `false` if there is none or it does not run.
     pub fn crash_latest(&self, status: ExitStatus) -> bool {
         self.latest().is_some_and(|id| self.crash(&id, status))
     }
@@ -65,11 +67,6 @@ impl FakeRuntime {
     /// The container that was created last and is still there.
     pub fn latest(&self) -> Option<ContainerId> {
         lock(&self.shared.engine).latest()
-    }
-
-    /// Containers ignore the stop signal: a stop takes its whole grace and ends in a kill (code 137).
-    pub fn ignore_stop_signals(&self) {
-        lock(&self.shared.engine).ignores_stop = true;
     }
 
     /// Published ports appear in `inspect` so long after the start only, as on engines that run in a virtual
@@ -91,8 +88,9 @@ impl FakeRuntime {
     /// A container writes a line. `false` if it is gone.
     pub fn log_line_to(&self, id: &ContainerId, source: LogSource, text: impl Into<String>) -> bool {
         let mut engine = lock(&self.shared.engine);
+        let at = engine.now();
         let found = engine.find_mut(id);
-        found.map(|container| container.log(source, text.into())).is_some()
+        found.map(|container| container.log(source, text.into(), at)).is_some()
     }
 
     /// A container that somebody else made: not checked, not logged as a call, not started.
@@ -110,24 +108,29 @@ impl FakeRuntime {
         engine.find(id).map(|container| container.state.send_replace(state)).is_some()
     }
 
-    /// What `info` answers.
+    /// What `info` answers. Calls that are [unsupported](RuntimeInfo::unsupported) there fail so from now on.
     pub fn set_info(&self, info: RuntimeInfo) {
         lock(&self.shared.engine).runtime_info = info;
     }
 
-    /// An image is neither on the engine nor anywhere to fetch it from.
-    pub fn missing_image(&self, image: &ImageRef) {
-        self.shared.images.set_missing(image);
+    /// Changes what `info` answers.
+    ///
+    /// ```
+    /// use runner_core::container_runtime::Feature;
+    /// use runner_testkit::fake_runtime::FakeRuntime;
+    /// let engine = FakeRuntime::new();
+    /// engine.change_info(|info| {
+    ///     info.live_restore = true;
+    ///     info.unsupported.insert(Feature::Copy);
+    /// });
+    /// ```
+    pub fn change_info(&self, change: impl FnOnce(&mut RuntimeInfo)) {
+        change(&mut lock(&self.shared.engine).runtime_info);
     }
 
-    /// An image is not on the engine and takes this long to fetch.
-    pub fn remote_image(&self, image: &ImageRef, takes: Duration) {
-        self.shared.images.set_remote(image, takes);
-    }
-
-    /// How often an image was fetched.
-    pub fn pulls(&self, image: &ImageRef) -> usize {
-        self.shared.images.pulls(image)
+    /// What the engine's clock says: tokio's, as a time of day that begins on the first day of 2026.
+    pub fn now(&self) -> SystemTime {
+        lock(&self.shared.engine).now()
     }
 
     /// Calls this whenever a container has started; for instance to make its fake agent answer.

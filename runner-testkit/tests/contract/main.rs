@@ -8,7 +8,9 @@ mod flawed_workspace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner_core::container::UserSpec;
+use runner_core::container::{Mount, MountSource, UserSpec};
+use runner_core::container_runtime::Feature;
+use runner_core::stats::ContainerStats;
 use runner_core::{ContainerSpec, ImageRef};
 use runner_testkit::contract::agent_api::AgentFixture;
 use runner_testkit::contract::container_runtime::{MakeSpec, RuntimeFixture};
@@ -23,16 +25,23 @@ async fn is_noticed(suite: impl Future<Output = ()> + Send + 'static) -> bool {
     tokio::spawn(suite).await.is_err_and(|error| error.is_panic())
 }
 
+/// The command of a container that ignores its stop signal.
+const STUBBORN: &str = "trap '' TERM";
+
 fn fixture(engine: &FakeRuntime) -> RuntimeFixture {
     let image: ImageRef = "image".parse().unwrap();
     let missing_image: ImageRef = "missing".parse().unwrap();
     engine.missing_image(&missing_image);
     engine.boot_log(["a line", "another"]);
-    engine.behave(|spec| {
-        if spec.command.is_some() {
-            Process::Exits { after: Duration::from_millis(20), status: exited(7) }
-        } else {
+    engine.image_file("/etc/hostname", "a name\n");
+    engine.image_file("/workspace/sub/file", "");
+    let is_stubborn = |spec: &ContainerSpec| spec.command.as_ref().is_some_and(|c| c == &[STUBBORN]);
+    engine.ignore_stop_signals_if(is_stubborn);
+    engine.behave(move |spec| {
+        if spec.command.is_none() || is_stubborn(spec) {
             Process::Runs
+        } else {
+            Process::Exits { after: Duration::from_millis(20), status: exited(7) }
         }
     });
     let user = UserSpec { uid: 10001, gid: 10001 };
@@ -42,16 +51,20 @@ fn fixture(engine: &FakeRuntime) -> RuntimeFixture {
             let mut spec = ContainerSpec::new(name, image.clone(), user);
             spec.command.clone_from(&command);
             spec.ports = vec![4096, 4097];
+            let source = MountSource::HostPath("/srv/agent".into());
+            spec.mounts.push(Mount { source, target: "/workspace".into(), read_only: false });
             spec
         })
     };
-    let (stays, exits) = (make(None), make(Some("exit 7")));
     RuntimeFixture {
-        image,
+        image: image.clone(),
         missing_image,
-        stays,
-        exits,
+        stays: make(None),
+        exits: make(Some("exit 7")),
         writes: "a line".into(),
+        ignores_term: Some(make(Some(STUBBORN))),
+        readable_file: Some("/etc/hostname".into()),
+        writable_directory: Some("/workspace/sub".into()),
         patience: Duration::from_secs(30),
     }
 }
@@ -70,6 +83,36 @@ async fn a_slow_engine_keeps_the_contract() {
     let fixture = fixture(&engine);
     engine.ignore_stop_signals();
     engine.publish_ports_after(Duration::from_secs(3));
+    container_runtime::all(Arc::new(engine.clone()), fixture).await;
+    assert!(engine.is_empty(), "the suite cleans up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_can_do_little_keeps_the_contract() {
+    let engine = FakeRuntime::new();
+    let fixture = fixture(&engine);
+    engine.change_info(|info| {
+        info.unsupported =
+            [Feature::Update, Feature::Pause, Feature::Stats, Feature::Events, Feature::Copy].into();
+    });
+    container_runtime::all(Arc::new(engine.clone()), fixture).await;
+    assert!(engine.is_empty(), "the suite cleans up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_knows_little_keeps_the_contract() {
+    let engine = FakeRuntime::new();
+    let fixture = fixture(&engine);
+    engine.adjust_stats(|_, stats| ContainerStats {
+        read_at: stats.read_at,
+        cpu: None,
+        memory: None,
+        pids: None,
+        network: None,
+        disk: None,
+    });
+    let fixture =
+        RuntimeFixture { ignores_term: None, readable_file: None, writable_directory: None, ..fixture };
     container_runtime::all(Arc::new(engine.clone()), fixture).await;
     assert!(engine.is_empty(), "the suite cleans up");
 }

@@ -3,6 +3,12 @@
 
 mod agent_faults;
 mod agent_turns;
+mod boxes;
 mod faults;
 mod runtime;
+mod runtime_ends;
+mod runtime_events;
+mod runtime_files;
+mod runtime_images;
+mod runtime_limits;
 mod talk;

@@ -5,34 +5,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use runner_core::container::{StopOptions, UserSpec};
-use runner_core::image::PullPolicy;
 use runner_core::logs::LogOptions;
-use runner_core::{ContainerId, ContainerRuntime, ContainerSpec, ContainerState, ErrorKind, ImageRef, Sink};
+use runner_core::{ContainerRuntime, ContainerState, ErrorKind, ExitReason, ExitStatus};
 use runner_testkit::fake_runtime::{FakeRuntime, Op, exited, out_of_memory};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
-const SECOND: Duration = Duration::from_secs(1);
-const GRACE: StopOptions = StopOptions { grace: Duration::from_secs(10) };
-
-fn spec(name: &str) -> ContainerSpec {
-    let mut spec = ContainerSpec::new(name, "img".parse().unwrap(), UserSpec { uid: 10001, gid: 10001 });
-    spec.ports.push(4096);
-    spec
-}
-
-async fn started(engine: &FakeRuntime, name: &str) -> ContainerId {
-    let id = engine.create(&spec(name)).await.unwrap();
-    engine.start(&id).await.unwrap();
-    id
-}
+use crate::boxes::{SECOND, spec, started};
 
 #[tokio::test(start_paused = true)]
 async fn a_create_whose_reply_is_lost_leaves_the_container() {
     let engine = FakeRuntime::new();
     engine.lose_reply(Op::Create);
     assert_eq!(engine.create(&spec("one")).await.unwrap_err().kind(), ErrorKind::Connection);
-    assert_eq!(engine.create(&spec("one")).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let taken = engine.create(&spec("one")).await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(taken.container(), engine.latest().as_ref());
     assert_eq!(engine.containers()[0].name, "one");
     assert_eq!(engine.created_specs().len(), 1);
 }
@@ -57,6 +44,7 @@ async fn a_crash_is_waited_for_told_and_can_be_restarted() {
     let ends: Arc<Mutex<Vec<ContainerState>>> = Arc::default();
     let told = Arc::clone(&ends);
     engine.on_exit(move |info| told.lock().unwrap().push(info.state.clone()));
+    let began = engine.now();
     let id = started(&engine, "one").await;
     let first = engine.inspect(&id).await.unwrap();
     let crash = async {
@@ -65,8 +53,9 @@ async fn a_crash_is_waited_for_told_and_can_be_restarted() {
         assert!(!engine.crash(&id, exited(1)), "it has ended already");
     };
     let (status, ()) = tokio::join!(engine.wait(&id), crash);
-    assert!(status.unwrap().oom_killed);
-    assert_eq!(*ends.lock().unwrap(), [ContainerState::Exited(out_of_memory())]);
+    let want = ExitStatus { ended_at: Some(began + SECOND), ..out_of_memory() };
+    assert_eq!(status.unwrap(), want);
+    assert_eq!(*ends.lock().unwrap(), [ContainerState::Exited(want)]);
 
     engine.start(&id).await.unwrap();
     let again = engine.inspect(&id).await.unwrap();
@@ -88,21 +77,7 @@ async fn a_planned_end_hits_its_own_run_only() {
 
     engine.kill_after(Duration::ZERO);
     let dead = started(&engine, "two").await;
-    assert_eq!(engine.inspect(&dead).await.unwrap().state, ContainerState::Exited(exited(137)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_that_is_ignored_takes_its_grace_even_when_dropped() {
-    let engine = FakeRuntime::new();
-    engine.ignore_stop_signals();
-    let (one, two) = (started(&engine, "one").await, started(&engine, "two").await);
-    let began = Instant::now();
-    engine.stop(&one, GRACE).await.unwrap();
-    assert_eq!(began.elapsed(), GRACE.grace);
-    assert_eq!(engine.wait(&one).await.unwrap().code, 137);
-
-    timeout(SECOND, engine.stop(&two, GRACE)).await.unwrap_err();
-    assert_eq!(timeout(GRACE.grace, engine.wait(&two)).await.unwrap().unwrap().code, 137);
+    assert_eq!(engine.wait(&dead).await.unwrap().reason, ExitReason::KilledByOther { signal: 9 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,29 +103,11 @@ async fn removing_ends_waits_and_tells_hooks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_is_fetched_once_for_all_who_ask() {
-    let engine = FakeRuntime::new();
-    let image: ImageRef = "remote".parse().unwrap();
-    engine.remote_image(&image, 3 * SECOND);
-    let never = engine.ensure_image(&image, PullPolicy::Never, Sink::none()).await;
-    assert_eq!(never.unwrap_err().kind(), ErrorKind::ImageUnavailable);
-    let steps: Arc<Mutex<u32>> = Arc::default();
-    let count = Arc::clone(&steps);
-    let sink = Sink::new(move |_| *count.lock().unwrap() += 1);
-    let began = Instant::now();
-    let fetch = || engine.ensure_image(&image, PullPolicy::Missing, sink.clone());
-    let (one, two) = tokio::join!(fetch(), fetch());
-    assert_eq!(one.unwrap(), two.unwrap());
-    assert_eq!((began.elapsed(), engine.pulls(&image)), (3 * SECOND, 1));
-    assert_eq!(*steps.lock().unwrap(), 2);
-}
-
-#[tokio::test(start_paused = true)]
 async fn logs_are_followed_to_the_end() {
     let engine = FakeRuntime::new();
     engine.boot_log(["booting", "listening"]);
     let id = started(&engine, "one").await;
-    let options = LogOptions { follow: true, tail: Some(1) };
+    let options = LogOptions { follow: true, tail: Some(1), since: None };
     let read = engine.logs(&id, options).await.unwrap().map(|line| line.unwrap().text);
     let write = async {
         sleep(SECOND).await;
@@ -161,6 +118,48 @@ async fn logs_are_followed_to_the_end() {
     };
     let (lines, ()) = tokio::join!(read.collect::<Vec<_>>(), write);
     assert_eq!(lines, ["listening", "working", "more"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_are_read_from_a_moment_on() {
+    let engine = FakeRuntime::new();
+    engine.boot_log(["booting"]);
+    let id = started(&engine, "one").await;
+    let began = engine.now();
+    for (text, at) in [("one", began + SECOND), ("two", began + 2 * SECOND)] {
+        sleep(SECOND).await;
+        engine.log_line(&id, text);
+        assert_eq!(engine.now(), at);
+    }
+    let read = async |since, tail| {
+        let options = LogOptions { follow: false, tail, since: Some(since) };
+        let lines = engine.logs(&id, options).await.unwrap();
+        lines.map(|line| line.unwrap().at.unwrap()).collect::<Vec<_>>().await
+    };
+    assert_eq!(read(began, None).await, [began, began + SECOND, began + 2 * SECOND]);
+    assert_eq!(read(began + SECOND, None).await, [began + SECOND, began + 2 * SECOND]);
+    assert_eq!(read(began + SECOND, Some(1)).await, [began + 2 * SECOND]);
+    assert_eq!(read(began, Some(1)).await, [began + 2 * SECOND]);
+    assert_eq!(read(began + 3 * SECOND, None).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_told_and_starts_differ_even_where_the_clock_stands() {
+    let engine = FakeRuntime::new();
+    let created = engine.now();
+    let id = engine.create(&spec("one")).await.unwrap();
+    assert_eq!(engine.inspect(&id).await.unwrap().started_at, None);
+    sleep(SECOND).await;
+    let mut starts = BTreeSet::new();
+    for _ in 0..3 {
+        engine.start(&id).await.unwrap();
+        engine.crash(&id, exited(0));
+        let info = engine.inspect(&id).await.unwrap();
+        assert_eq!(info.created_at, Some(created));
+        starts.insert(info.started_at.unwrap());
+    }
+    assert_eq!(starts.len(), 3);
+    assert_eq!(starts.first(), Some(&(created + SECOND)));
 }
 
 #[tokio::test(start_paused = true)]

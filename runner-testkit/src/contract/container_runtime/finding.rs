@@ -1,10 +1,11 @@
 //! Names, ids and labels.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use runner_core::container::{Mount, MountSource};
+use runner_core::container::{Mount, MountSource, StopOutcome, StopReason};
+use runner_core::container_runtime::Feature;
 use runner_core::logs::LogOptions;
-
+use runner_core::resources::ResourceUpdate;
 use runner_core::{ContainerId, ContainerSpec, ErrorKind};
 
 use super::Lab;
@@ -16,11 +17,15 @@ impl Lab {
         let (one, other) = tokio::join!(self.runtime.create(&spec), self.runtime.create(&spec));
         let (made, refused) = if one.is_ok() { (one, other) } else { (other, one) };
         let id = ok("one of two creates with the same name", made);
-        fails("the other one", refused, ErrorKind::AlreadyExists);
-        fails("create with a name that is taken", self.runtime.create(&spec).await, ErrorKind::AlreadyExists);
+        let again = self.runtime.create(&spec).await;
+        for (what, refused) in [("the other one", refused), ("create with a name that is taken", again)] {
+            let error = fails(what, refused, ErrorKind::AlreadyExists);
+            assert_eq!(error.container(), Some(&id), "{what} must fail with the id of the name's holder");
+        }
         let info = ok("inspect", self.runtime.inspect(&id).await);
         assert_eq!(info.name, spec.name, "inspect must give the name as it was asked for");
         assert_eq!(info.id, id, "inspect must give the id that create gave");
+        assert!(info.created_at.is_some(), "inspect must say when it was created");
         assert_eq!(self.count().await, 1, "a create that failed must leave nothing");
         self.remove(&id).await;
     }
@@ -33,7 +38,24 @@ impl Lab {
         fails("wait for an unknown container", wait, ErrorKind::NotFound);
         let logs = self.runtime.logs(&id, LogOptions::default()).await;
         fails("logs of an unknown container", logs, ErrorKind::NotFound);
-        ok("stop of an unknown container", self.stop(&id).await);
+        if self.can(Feature::Update).await {
+            let update = ResourceUpdate { pids: Some(100), ..ResourceUpdate::default() };
+            let updated = self.runtime.update(&id, &update).await;
+            fails("update of an unknown container", updated, ErrorKind::NotFound);
+        }
+        if self.can(Feature::Pause).await {
+            fails("pause of an unknown container", self.runtime.pause(&id).await, ErrorKind::NotFound);
+            fails("unpause of an unknown container", self.runtime.unpause(&id).await, ErrorKind::NotFound);
+        }
+        if self.can(Feature::Stats).await {
+            fails("stats of an unknown container", self.runtime.stats(&id).await, ErrorKind::NotFound);
+        }
+        if self.can(Feature::Copy).await {
+            let copied = self.runtime.copy_out(&id, Path::new("/etc"), 1).await;
+            fails("copy out of an unknown container", copied, ErrorKind::NotFound);
+        }
+        let stopped = ok("stop of an unknown container", self.stop(&id, StopReason::Requested).await);
+        assert_eq!(stopped, StopOutcome::Gone, "stop must say that there is no such container");
         ok("remove of an unknown container", self.runtime.remove(&id).await);
     }
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use runner_core::logs::{LogLine, LogOptions};
-
-use runner_core::{ContainerId, ContainerState, ErrorKind, Result};
+use runner_core::{ContainerId, ContainerState, ErrorKind, ExitReason, Result};
 
 use super::Lab;
 use crate::contract::support::{eventually, fails, ok};
 
 /// Long enough for a wrong answer to arrive, short enough for a suite.
-const A_MOMENT: Duration = Duration::from_millis(200);
+pub(super) const A_MOMENT: Duration = Duration::from_millis(200);
 
 impl Lab {
     pub(super) async fn wait_goes_through_start_to_the_exit(&self) {
@@ -32,7 +31,9 @@ impl Lab {
         };
         let (exit, started) = self.soon("start and exit", async { tokio::join!(waiting, starting) }).await;
         ok("start", started);
-        assert_eq!(ok("wait", exit).code, 7, "wait must give the exit code");
+        let exit = ok("wait", exit);
+        assert_eq!(exit.code, 7, "wait must give the exit code");
+        assert_eq!(exit.reason, ExitReason::Exited, "nobody else has ended it");
 
         let again = self.soon("wait for one that has ended", self.runtime.wait(&id)).await;
         assert_eq!(
@@ -41,7 +42,10 @@ impl Lab {
             "a second wait must give the same exit code"
         );
         match self.state(&id).await {
-            ContainerState::Exited(status) => assert_eq!(status.code, 7, "inspect must give the exit code"),
+            ContainerState::Exited(status) => {
+                assert_eq!(status.code, 7, "inspect must give the exit code");
+                assert_eq!(status.reason, ExitReason::Exited, "inspect must give the reason that wait gives");
+            }
             other => assert_eq!(format!("{other:?}"), "Exited", "inspect must say that it has ended"),
         }
         let info = ok("inspect", self.runtime.inspect(&id).await);
@@ -51,17 +55,28 @@ impl Lab {
 
     pub(super) async fn what_was_written_is_read(&self) {
         let id = self.create(&self.fixture.exits, "writes").await;
-        ok("start", self.runtime.start(&id).await);
-        ok("wait", self.soon("exit", self.runtime.wait(&id)).await);
-        let lines = self.read_log(&id, LogOptions { follow: true, tail: None }).await;
+        let created_at = ok("inspect", self.runtime.inspect(&id).await).created_at;
+        self.start(&id).await;
+        let exit = ok("wait", self.soon("exit", self.runtime.wait(&id)).await);
+        let lines = self.read_log(&id, LogOptions { follow: true, ..LogOptions::default() }).await;
         assert!(
             lines.contains(&self.fixture.writes),
             "the log must have {:?}: {lines:?}",
             self.fixture.writes
         );
         for tail in [1, 0] {
-            let lines = self.read_log(&id, LogOptions { follow: false, tail: Some(tail) }).await;
+            let lines = self.read_log(&id, LogOptions { follow: false, tail: Some(tail), since: None }).await;
             assert_eq!(lines.len(), tail as usize, "a tail of {tail} must be as long: {lines:?}");
+        }
+        let since = |since| LogOptions { since, ..LogOptions::default() };
+        let lines = self.read_log(&id, since(created_at)).await;
+        assert!(
+            lines.contains(&self.fixture.writes),
+            "the log since the creation must have all of it: {lines:?}"
+        );
+        if let Some(ended_at) = exit.ended_at {
+            let lines = self.read_log(&id, since(Some(ended_at + Duration::from_secs(1)))).await;
+            assert!(lines.is_empty(), "nothing was written after the end: {lines:?}");
         }
         self.remove(&id).await;
     }
@@ -94,22 +109,8 @@ impl Lab {
         self.remove(&id).await;
     }
 
-    pub(super) async fn stop_is_idempotent_and_ends_it(&self) {
-        let id = self.create_staying("stops").await;
-        ok("stop of one that never ran", self.stop(&id).await);
-        ok("start", self.runtime.start(&id).await);
-        ok("stop", self.stop(&id).await);
-        let state = self.state(&id).await;
-        assert!(matches!(state, ContainerState::Exited(_)), "after stop it must have ended: {state:?}");
-        ok("stop of a stopped one", self.stop(&id).await);
-        ok("wait for a stopped one", self.soon("wait for a stopped one", self.runtime.wait(&id)).await);
-        self.remove(&id).await;
-        ok("stop of one that is gone", self.stop(&id).await);
-    }
-
     pub(super) async fn remove_is_idempotent_and_complete(&self) {
-        let id = self.create_staying("removes").await;
-        ok("start", self.runtime.start(&id).await);
+        let id = self.staying("removes").await;
         let at_once = join_all((0..4).map(|_| self.runtime.remove(&id)));
         for removed in self.soon("four removes at once", at_once).await {
             ok("each of four removes at once", removed);
@@ -117,6 +118,8 @@ impl Lab {
         fails("inspect of a removed one", self.runtime.inspect(&id).await, ErrorKind::NotFound);
         ok("remove of one that is gone", self.runtime.remove(&id).await);
         assert_eq!(self.count().await, 0, "a removed container must not be listed");
+        let stuck = self.runtime.stuck();
+        assert!(stuck.iter().all(|stuck| stuck.id != id), "what is removed is not stuck: {stuck:?}");
         let again = self.create_staying("removes").await;
         assert_ne!(again, id, "a name that is free again must give another container");
         self.remove(&again).await;
@@ -124,8 +127,7 @@ impl Lab {
 
     /// Whatever `wait` says about a container that is removed under it, it must not hang.
     pub(super) async fn a_wait_outlives_no_container(&self) {
-        let id = self.create_staying("waits").await;
-        ok("start", self.runtime.start(&id).await);
+        let id = self.staying("waits").await;
         let waiting = self.runtime.wait(&id);
         let removing = async {
             tokio::time::sleep(A_MOMENT).await;

@@ -2,7 +2,13 @@
 
 use std::collections::VecDeque;
 
+use runner_core::Result;
 use runner_core::logs::{LogLine, LogSource};
+
+use crate::stamp::Stamp;
+
+/// What is ready to be read: lines, and what is to be said between them.
+pub(crate) type Ready = VecDeque<Result<LogLine>>;
 
 /// Joins the pieces of one output stream into lines. Engines cut long lines into fragments, and a fragment may end
 /// within a character, so text is made of whole lines only. Keeps at most one line of the limit's length.
@@ -11,21 +17,27 @@ pub(crate) struct LineJoiner {
     source: LogSource,
     limit: usize,
     line: Vec<u8>,
+    /// Whether a line has begun, and when.
+    begun: bool,
+    began: Option<Stamp>,
     /// The line was too long and has been delivered; its rest is dropped up to the next line break.
     dropping: bool,
 }
 
 impl LineJoiner {
     pub(crate) fn new(source: LogSource, limit: usize) -> Self {
-        Self { source, limit: limit.max(1), line: Vec::new(), dropping: false }
+        Self { source, limit: limit.max(1), line: Vec::new(), begun: false, began: None, dropping: false }
     }
 
-    /// Takes the next bytes; finished lines go to `lines`.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], lines: &mut VecDeque<LogLine>) {
+    /// Takes the next bytes, which were written at a moment; finished lines go to `lines`.
+    pub(crate) fn push(&mut self, at: Option<Stamp>, mut bytes: &[u8], lines: &mut Ready) {
         while !bytes.is_empty() {
+            if !self.dropping && !self.begun {
+                (self.begun, self.began) = (true, at);
+            }
             let found = bytes.iter().position(|b| *b == b'\n');
             let (part, rest) = match found {
-                Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..).unwrap_or_default()),
+                Some(end) => (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default()),
                 None => (bytes, &[][..]),
             };
             bytes = rest;
@@ -34,21 +46,21 @@ impl LineJoiner {
                 if self.dropping {
                     self.dropping = false;
                 } else {
-                    lines.push_back(self.take(false));
+                    lines.push_back(Ok(self.take(false)));
                 }
             }
         }
     }
 
     /// The stream has ended: what is left is a line without a break.
-    pub(crate) fn finish(&mut self, lines: &mut VecDeque<LogLine>) {
+    pub(crate) fn finish(&mut self, lines: &mut Ready) {
         self.dropping = false;
         if !self.line.is_empty() {
-            lines.push_back(self.take(false));
+            lines.push_back(Ok(self.take(false)));
         }
     }
 
-    fn extend(&mut self, part: &[u8], lines: &mut VecDeque<LogLine>) {
+    fn extend(&mut self, part: &[u8], lines: &mut Ready) {
         if self.dropping {
             return;
         }
@@ -61,12 +73,14 @@ impl LineJoiner {
             self.line.truncate(self.limit);
             self.dropping = true;
             let line = self.take(true);
-            lines.push_back(line);
+            lines.push_back(Ok(line));
         }
     }
 
     fn take(&mut self, truncated: bool) -> LogLine {
         let mut bytes = std::mem::take(&mut self.line);
+        self.begun = false;
+        let at = self.began.and_then(Stamp::time);
         if truncated {
             // Cut where a character begins: the half of one is not part of the text.
             if let Err(e) = std::str::from_utf8(&bytes)
@@ -79,7 +93,7 @@ impl LineJoiner {
         }
         let text =
             String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-        LogLine { source: self.source, text, truncated }
+        LogLine { source: self.source, text, truncated, at }
     }
 }
 
@@ -91,11 +105,11 @@ mod tests {
         let mut joiner = LineJoiner::new(LogSource::Stdout, limit);
         let mut lines = VecDeque::new();
         for piece in pieces {
-            joiner.push(piece, &mut lines);
+            joiner.push(None, piece, &mut lines);
             assert!(joiner.line.len() <= limit + 1, "memory is bounded");
         }
         joiner.finish(&mut lines);
-        lines.into_iter().map(|l| (l.text, l.truncated)).collect()
+        lines.into_iter().map(Result::unwrap).map(|l| (l.text, l.truncated)).collect()
     }
 
     #[test]
@@ -132,6 +146,31 @@ mod tests {
             let want: Vec<_> = want.iter().map(|(text, cut)| ((*text).to_owned(), *cut)).collect();
             assert_eq!(got, want, "{pieces:?}");
         }
+    }
+
+    #[test]
+    fn a_line_is_of_the_moment_at_which_it_began() {
+        let mut joiner = LineJoiner::new(LogSource::Stdout, 8);
+        let mut lines = VecDeque::new();
+        for (second, piece) in [
+            (1, "one"),
+            (2, "\n"),
+            (3, "\n"),
+            (4, "too long, its re"),
+            (5, "st dropped\nfive"),
+            (6, "\n"),
+            (7, "a\nb\nc"),
+            (8, ""),
+            (9, "c"),
+        ] {
+            joiner.push(Some(Stamp::from_nanos(second * 1_000_000_000)), piece.as_bytes(), &mut lines);
+        }
+        joiner.finish(&mut lines);
+        let seconds = |line: Result<LogLine>| {
+            let at = line.unwrap().at.unwrap();
+            at.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs()
+        };
+        assert_eq!(lines.into_iter().map(seconds).collect::<Vec<_>>(), [1, 3, 4, 5, 7, 7, 7]);
     }
 
     #[test]
