@@ -107,6 +107,12 @@ pub(crate) struct TestArgs {
     /// Leave out the tests that need an engine; they are named as not run
     #[arg(long)]
     pub(crate) no_live: bool,
+    /// Instead of all tests, those of the port on a Podman that is started for them
+    #[arg(long, conflicts_with = "no_live")]
+    pub(crate) podman: bool,
+    /// Install Podman (Debian and Ubuntu, as root) where there is none
+    #[arg(long, requires = "podman")]
+    pub(crate) install: bool,
     /// Run only tests whose names contain one of these
     #[arg(value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
@@ -155,6 +161,16 @@ mod tests {
             assert_eq!(bench.name, "start");
             assert!(bench.json || bench.arguments.contains(&"--json".to_owned()), "{line}");
             assert!(bench.arguments.contains(&"5".to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn podman_is_another_run() {
+        let Task::Test(test) = parse("test --podman --install network").task else { panic!("test") };
+        assert!(test.podman && test.install && !test.no_live);
+        assert_eq!(test.filters, ["network"]);
+        for line in ["test --install", "test --podman --no-live"] {
+            assert!(Cli::try_parse_from(std::iter::once("xtask").chain(line.split(' '))).is_err(), "{line}");
         }
     }
 

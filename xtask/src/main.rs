@@ -12,6 +12,7 @@ mod http;
 mod image;
 mod metadata;
 mod paths;
+mod podman;
 mod poll;
 mod process;
 mod ready;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> Outcome {
                 .help("cargo xtask image push REGISTRY/NAME:TAG"))
         }
         Task::Demo(demo) => demo::run(host, &demo.arguments),
+        Task::Test(args) if args.podman => podman::test(host, args.install, &args.filters),
         Task::Test(args) => test::run(host, args.no_live, &args.filters),
         Task::Bench(args) => bench::run(host, &args),
         Task::Tidy { fast } => tidy::run(fast),

@@ -10,7 +10,7 @@ use crate::metadata::{self, Metadata};
 use crate::process::Call;
 use crate::ready::ready;
 use crate::step::{note, step};
-use crate::{env, image, paths, tidy};
+use crate::{env, image, paths, podman, tidy};
 
 /// Linking a test binary takes up to this much memory.
 const KIB_PER_JOB: u64 = 2 * 1024 * 1024;
@@ -18,6 +18,9 @@ const KIB_PER_JOB: u64 = 2 * 1024 * 1024;
 pub(crate) fn run(host: Option<&str>, no_live: bool, filters: &[String]) -> Outcome {
     tidy::run(false)?;
     let tests = TestTargets::of(&metadata::read(paths::root())?);
+    if !tests.podman.is_empty() {
+        note(format!("tests on Podman, not run: {} (cargo xtask test --podman)", tests.podman.join(", ")));
+    }
     let ready = if no_live {
         note(format!("live tests, not run: {}", tests.live_names()));
         None
@@ -44,10 +47,11 @@ pub(crate) fn run(host: Option<&str>, no_live: bool, filters: &[String]) -> Outc
     Ok(())
 }
 
-/// Integration test targets by name; "live" ones need an engine.
+/// Integration test targets by name; "live" ones need an engine, and some of them a certain one.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct TestTargets {
     live: Vec<String>,
+    podman: Vec<String>,
     others: Vec<String>,
 }
 
@@ -62,7 +66,8 @@ impl TestTargets {
             names.sort();
             names.dedup();
         }
-        Self { live, others }
+        let (podman, live) = live.into_iter().partition(|name| name == podman::TESTS);
+        Self { live, podman, others }
     }
 
     fn live_names(&self) -> String {
@@ -79,6 +84,8 @@ fn calls(tests: &TestTargets, no_live: bool, filters: &[String], nextest: bool, 
         let mut call = base().args(["nextest", "run", "--workspace", "--build-jobs", &jobs]);
         if no_live {
             call = call.args(["--filterset", "not binary(/^live/)"]);
+        } else if !tests.podman.is_empty() {
+            call = call.arg("--filterset").arg(format!("not binary({})", podman::TESTS));
         }
         return vec![doc, call.args(filters)];
     }
@@ -115,7 +122,8 @@ mod tests {
                 {"name": "a", "dependencies": [], "targets": [
                     {"name": "live_turn", "kind": ["test"]}, {"name": "flow", "kind": ["test"]}, {"name": "a", "kind": ["lib"]}]},
                 {"name": "b", "dependencies": [], "targets": [
-                    {"name": "flow", "kind": ["test"]}, {"name": "live_not_a_test", "kind": ["example"]}]}
+                    {"name": "flow", "kind": ["test"]}, {"name": "live_not_a_test", "kind": ["example"]},
+                    {"name": "live_podman", "kind": ["test"]}]}
             ]}"#,
         )
         .expect("metadata");
@@ -134,7 +142,11 @@ mod tests {
     fn live_targets_are_told_by_their_names() {
         assert_eq!(
             targets(),
-            TestTargets { live: vec!["live_turn".to_owned()], others: vec!["flow".to_owned()] }
+            TestTargets {
+                live: vec!["live_turn".to_owned()],
+                podman: vec!["live_podman".to_owned()],
+                others: vec!["flow".to_owned()]
+            }
         );
         assert_eq!(
             (targets().live_names(), TestTargets::default().live_names()),
@@ -144,7 +156,10 @@ mod tests {
 
     #[test]
     fn with_nextest() {
-        assert_eq!(lines(false, true), [DOC, "cargo nextest run --workspace --build-jobs 2 name"]);
+        assert_eq!(
+            lines(false, true),
+            [DOC, "cargo nextest run --workspace --build-jobs 2 --filterset not binary(live_podman) name"]
+        );
         assert_eq!(
             lines(true, true),
             [DOC, "cargo nextest run --workspace --build-jobs 2 --filterset not binary(/^live/) name"]

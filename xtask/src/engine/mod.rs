@@ -13,6 +13,8 @@ use crate::failure::Outcome;
 pub(crate) use daemon::down;
 pub(crate) use find::find;
 pub(crate) use install::{packages, privileged, up, user_id};
+pub(crate) use probe::{Answer, probe};
+pub(crate) use state::{lives, processes_with};
 
 /// The engine that answers may be one that xtask started.
 pub(crate) fn is_ours() -> Outcome<bool> {

@@ -10,8 +10,8 @@ use crate::paths;
 
 /// A process, recognisable after its number was given to another: the number, when it began, and in which life of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Process {
-    pub(super) pid: u32,
+pub(crate) struct Process {
+    pub(crate) pid: u32,
     /// Clock ticks since the machine's start.
     began: u64,
     boot: String,
@@ -46,6 +46,21 @@ impl Process {
         }
         family.into_iter().skip(1).filter_map(Self::of).collect()
     }
+}
+
+/// A process of this number runs. A dead one that nobody has waited for does not.
+pub(crate) fn lives(pid: u32) -> bool {
+    Process::of(pid).is_some()
+}
+
+/// Every other process in whose arguments a text stands, and all that they have started.
+pub(crate) fn processes_with(text: &str) -> Vec<Process> {
+    let has_it = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+    };
+    let found = pids().filter(|pid| *pid != std::process::id()).filter(has_it).filter_map(Process::of);
+    found.flat_map(|process| std::iter::once(process.clone()).chain(process.descendants())).collect()
 }
 
 /// A process of this name, whoever started it.
@@ -153,6 +168,22 @@ mod tests {
         let mut other = Process::of(std::process::id()).expect("we run");
         other.began += 1;
         assert!(!other.runs());
+    }
+
+    #[test]
+    fn a_family_is_known_by_its_arguments() {
+        let mark = format!("mark-of-{}", std::process::id());
+        let mut child = Command::new("sh").args(["-c", "sleep 60 & wait", &mark]).spawn().expect("sh");
+        let found = crate::poll::until(std::time::Duration::from_secs(5), || {
+            let found = processes_with(&mark);
+            (found.len() == 2).then_some(found)
+        });
+        let found = found.expect("the shell and what it has started");
+        assert_eq!(found[0].pid, child.id());
+        for process in found {
+            crate::process::signal(process.pid, "KILL");
+        }
+        child.wait().expect("wait");
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn ignored(tree: &Tree) -> Vec<String> {
 }
 
 /// The text between single backticks, outside fenced blocks, with its place.
-fn code_spans(text: &str) -> Vec<(usize, &str)> {
+pub(super) fn code_spans(text: &str) -> Vec<(usize, &str)> {
     let mut spans = Vec::new();
     let mut at = 0;
     let mut fenced = false;

@@ -1,9 +1,11 @@
 //! House rules as tests. Each rule is a function from what is there to what is wrong with it, so each is itself tested on good and bad
 //! input; this file only collects and prints.
 
+mod api;
 mod documents;
 mod layers;
 mod members;
+mod named_tests;
 mod sources;
 mod tree;
 mod versions;
@@ -37,13 +39,15 @@ pub(crate) fn run(fast: bool) -> Outcome {
     let tree = Tree::read(paths::root())?;
     let metadata = metadata::read(paths::root())?;
     let version = paths::opencode_version()?;
-    let rules: [(&str, Findings); 7] = [
+    let rules: [(&str, Findings); 9] = [
         ("crates know only what they may know", layers::check(&metadata)),
+        ("public signatures show no foreign type", api::check(&tree)),
         ("members inherit edition, licence and lints", members::check(&tree)),
         ("the environment is read in its two places", sources::environment(&tree)),
         ("no machine's paths and no registry's names", sources::machines(&tree)),
         ("source files are short enough to read", sources::length(&tree)),
         ("documents name paths that exist", documents::check(&tree)),
+        ("documents name tests that exist", named_tests::check(&tree)),
         ("the OpenCode version is stated once", versions::check(&tree, &version)),
     ];
     let mut broken = 0;
