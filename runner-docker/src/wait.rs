@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use runner_core::{ContainerId, ContainerInfo, ContainerState, Error, ExitStatus, Result};
+use runner_core::{ContainerId, ContainerInfo, ContainerState, Error, ExitReason, ExitStatus, Result};
 use tokio::time::timeout;
 
 use crate::backoff::Backoff;
@@ -53,7 +53,7 @@ pub(crate) async fn wait(engine: &Engine, id: &ContainerId) -> Result<ExitStatus
     let mut retries = retries(engine);
     loop {
         match round(engine, id, &mut retries).await {
-            Ok(Some(exit)) => return Ok(exit),
+            Ok(Some(exit)) => return Ok(confirmed(engine, id, exit).await),
             // The alarm rang, or was lost, and the container is not at its end: look again, never in a tight loop.
             Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
             // Only what is known about the container ends a wait.
@@ -66,6 +66,28 @@ pub(crate) async fn wait(engine: &Engine, id: &ContainerId) -> Result<ExitStatus
             Err(e) => return Err(error(e, id)),
         }
     }
+}
+
+/// How long the kernel's report of a lack of memory may take after the end that it brought about: engines hear of the
+/// two on two ways (seen on 20.10 under load: an end by signal 9, and the flag a moment later).
+const LATE_REPORT: Duration = Duration::from_secs(1);
+
+/// The same end, once it is settled whether memory had a part in it. Only an end by a kill that nobody has owned up to
+/// is looked at again.
+async fn confirmed(engine: &Engine, id: &ContainerId, exit: ExitStatus) -> ExitStatus {
+    if exit.reason != (ExitReason::KilledByOther { signal: 9 }) {
+        return exit;
+    }
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200), LATE_REPORT);
+    while backoff.pause().await {
+        match inspect(engine, id).await.map(|info| info.state) {
+            Ok(ContainerState::Exited(again)) if again.reason != exit.reason => return again,
+            Ok(ContainerState::Exited(_)) => {}
+            // Gone, started again, or nobody there to ask: what was seen is what there is.
+            _ => break,
+        }
+    }
+    exit
 }
 
 /// One registration and what comes of it. `None`: the container goes on. Whenever the engine answers, its next absence

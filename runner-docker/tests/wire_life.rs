@@ -230,6 +230,20 @@ async fn an_end_that_was_not_ours_has_its_reason_too() {
     }
 }
 
+/// Under load the engine hears of the end first and of the kernel's reason a moment later.
+#[tokio::test]
+async fn a_late_report_of_a_lack_of_memory_is_waited_for() {
+    let now = SystemTime::now();
+    let fake = Fake::engine(move |call| match (call.what.as_str(), call.nth) {
+        (WAIT, _) => Reply::Stream(vec![b"{}".to_vec()], Then::End),
+        (INSPECT, 0 | 1) => ended(137, false, now),
+        (INSPECT, _) => ended(137, true, now),
+        _ => unexpected(call),
+    });
+    let exit = fake.connect().await.wait(&id()).await.unwrap();
+    assert_eq!((exit.oom_killed, exit.reason), (true, ExitReason::OutOfMemory));
+}
+
 /// As a `kill -9` of the daemon does it: the wait breaks, nobody answers, and then the container has ended.
 #[tokio::test]
 async fn an_end_during_the_engines_absence_is_the_engines() {
