@@ -188,9 +188,11 @@ async fn a_killed_engine_takes_its_containers_along_and_everybody_is_told() {
         assert!(moments[at] >= back_from && moments[at] <= back, "{name} was ended by the new engine");
         assert_eq!(exits[at].reason, ExitReason::EngineRestart, "{name}");
     }
+    // And these by themselves while it was away, each in its own way.
     for at in [2, 3] {
-        assert!(moments[at] >= away_from && moments[at] <= back_from, "and these by themselves, before");
+        assert!(moments[at] >= away_from && moments[at] <= back, "{:?}", exits[at]);
     }
+    assert_eq!(exits[2].reason, ExitReason::Exited);
 
     // What is listed is what is true.
     let states = scene.states().await;
