@@ -14,10 +14,12 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use futures::StreamExt;
+use runner_core::attachment::Attachment;
 use runner_core::event::RunEventKind;
+use runner_core::input::{AnsweredBy, InputAnswer};
 use runner_core::logs::LogOptions;
 use runner_core::session::ToolState;
-use runner_core::{AgentId, ErrorKind, Outcome, RunRequest, Runner, RunnerStatus};
+use runner_core::{AgentId, ErrorKind, Outcome, RunRequest, Runner, RunnerExt, RunnerStatus};
 use serde_json::{Value, json};
 use support::{Live, PLANTED_KEY, run, streamed};
 
@@ -114,7 +116,7 @@ async fn a_question_to_nobody_does_not_hang_the_turn() {
     let question = r#"[[tool: question {"questions":[{"question":"Which?","header":"Which","options":[{"label":"a","description":"a"},{"label":"b","description":"b"}]}]}]]"#;
     let turn = tokio::time::timeout(Duration::from_mins(1), run(&runner, question)).await;
     let (kinds, _) = turn.expect("a denied question ends the wait");
-    assert!(!kinds.iter().any(|k| matches!(k, RunEventKind::InputNeeded(_))), "{kinds:?}");
+    assert!(!kinds.iter().any(|k| matches!(k, RunEventKind::InputNeeded { .. })), "{kinds:?}");
     live.end().await;
 }
 
@@ -229,5 +231,111 @@ async fn a_start_that_is_dropped_half_way_leaves_nothing() {
         assert!(given_up.is_err(), "a start takes longer than {ms} ms");
     }
     // The undoing goes on by itself; a shutdown waits for it.
+    live.end().await;
+}
+
+/// A permission is asked, answered, and the agent goes on; so is a sub-agent's.
+#[tokio::test]
+async fn a_permission_that_is_asked_is_answered_and_the_agent_goes_on() {
+    let live = Live::with(|config| {
+        let permission = json!({ "*": "allow", "question": "allow", "bash": "ask" });
+        config.agent.config.insert("permission".to_owned(), permission);
+    })
+    .await;
+    let runner = live.start("permission").await.unwrap();
+    let child = r#"[[tool: task {"description":"list","prompt":"[[run: echo from the child]]","subagent_type":"general"}]] [[say: the helper is done]]"#;
+    let question = r#"[[tool: question {"questions":[{"question":"Which?","header":"Which","options":[{"label":"Red","description":"r"},{"label":"Blue","description":"b"}]}]}]] [[output]]"#;
+    for (prompt, name, give, wanted) in [
+        ("[[run: echo allowed]] [[output]]", "bash", InputAnswer::Allow, "allowed"),
+        (
+            "[[run: echo allowed]] [[output]]",
+            "bash",
+            InputAnswer::Deny { message: Some("use another way".to_owned()) },
+            "use another way",
+        ),
+        (child, "bash", InputAnswer::Allow, "the helper is done"),
+        (question, "question", InputAnswer::Answers(vec![vec!["Blue".to_owned()]]), "Blue"),
+    ] {
+        let mut turn = runner.run(RunRequest::new(prompt).unwrap()).await.unwrap();
+        let (mut asked, mut settled) = (0, 0);
+        let ended = tokio::time::timeout(Duration::from_mins(1), async {
+            loop {
+                match turn.next().await.expect("an outcome").kind {
+                    RunEventKind::InputNeeded { request, .. } => {
+                        assert_eq!(request.name(), name, "{request:?}");
+                        asked += 1;
+                        runner.answer(&request.id, give.clone()).await.unwrap();
+                    }
+                    RunEventKind::InputSettled { by, .. } => {
+                        assert_eq!(by, AnsweredBy::Caller);
+                        settled += 1;
+                    }
+                    RunEventKind::Finished(result) => return result,
+                    _ => {}
+                }
+            }
+        });
+        let result = ended.await.expect("no hang");
+        assert_eq!((asked, settled), (1, 1), "{prompt}");
+        assert!(result.is_completed() && result.text.contains(wanted), "{prompt}: {result:?}");
+    }
+    live.end().await;
+}
+
+/// Nobody answers: the agent is told so and goes on, long before the turn's own time is over.
+#[tokio::test]
+async fn a_permission_that_nobody_answers_does_not_hang_the_turn() {
+    let live = Live::with(|config| {
+        config.agent.config.insert("permission".to_owned(), json!({ "*": "allow", "bash": "ask" }));
+        config.lifecycle.turn.input.deadline = Duration::from_secs(2);
+    })
+    .await;
+    let runner = live.start("nobody").await.unwrap();
+    let turn = run(&runner, "[[run: echo never]] [[output]]");
+    let (kinds, result) = tokio::time::timeout(Duration::from_mins(1), turn).await.expect("no hang");
+    let by = kinds.iter().find_map(|kind| match kind {
+        RunEventKind::InputSettled { by, .. } => Some(*by),
+        _ => None,
+    });
+    assert_eq!(by, Some(AnsweredBy::Deadline), "{kinds:?}");
+    assert!(result.is_completed() && result.text.contains("Nobody was there"), "{result:?}");
+    live.end().await;
+}
+
+/// A cancel while a permission is asked ends the turn once, and the next turn is clean.
+#[tokio::test]
+async fn a_cancel_while_the_agent_waits_for_a_permission_leaves_a_clean_session() {
+    let live = Live::with(|config| {
+        config.agent.config.insert("permission".to_owned(), json!({ "*": "allow", "bash": "ask" }));
+    })
+    .await;
+    let runner = live.start("cancel-ask").await.unwrap();
+    let mut turn = runner.run(RunRequest::new("[[run: echo never]]").unwrap()).await.unwrap();
+    while !matches!(turn.next().await.expect("a request").kind, RunEventKind::InputNeeded { .. }) {}
+    runner.cancel().await.unwrap();
+    let rest: Vec<_> = turn.map(|event| event.kind).collect().await;
+    let Some(RunEventKind::Finished(result)) = rest.last() else { panic!("{rest:?}") };
+    assert!(matches!(result.outcome, Outcome::Canceled), "{result:?}");
+    let (kinds, result) = run(&runner, "[[say: clean]] [[slow: 500ms x 14]]").await;
+    assert!(result.is_completed(), "{result:?}");
+    assert!(!kinds.iter().any(|k| matches!(k, RunEventKind::InputNeeded { .. })), "{kinds:?}");
+    live.end().await;
+}
+
+/// The model sees an attached file as it sees a file.
+#[tokio::test]
+async fn an_attached_file_reaches_the_model() {
+    let live = Live::new().await;
+    let runner = live.start("attached").await.unwrap();
+    let file = Attachment::new("notes.txt", "text/plain", "the milk is in the fridge").unwrap();
+    let request = RunRequest::new("look at this").unwrap().with_attachment(file);
+    let result = runner.run_to_end(request).await.unwrap();
+    assert!(result.is_completed(), "{result:?}");
+    let seen = live
+        .stub
+        .requests()
+        .iter()
+        .any(|request| request.last_user_text.contains("the milk is in the fridge"));
+    assert!(seen, "the file is in the request to the model");
     live.end().await;
 }

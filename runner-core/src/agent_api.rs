@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::ids::{MessageId, SessionId};
+use crate::input::{InputAnswer, InputRequest};
 use crate::session::{
     AgentEventStream, Message, NewSession, Prompt, ServerHealth, ServerRequirements, SessionStatus,
 };
@@ -60,6 +61,15 @@ pub trait AgentApi: fmt::Debug + Send + Sync + 'static {
 
     /// What the session does. `Idle` is also what a server says that knows nothing of it.
     async fn session_status(&self, session: &SessionId) -> Result<SessionStatus>;
+
+    /// Everything that waits for a permission or an answer, of all sessions. Requests of a turn that was aborted
+    /// may still be among them: the server does not take them off its list.
+    async fn input_requests(&self) -> Result<Vec<InputRequest>>;
+
+    /// Answers a request. One that is settled already, or was never asked, is [`ErrorKind::NotFound`].
+    ///
+    /// [`ErrorKind::NotFound`]: crate::ErrorKind::NotFound
+    async fn answer_input(&self, request: &InputRequest, answer: &InputAnswer) -> Result<()>;
 
     /// The server's events, from now on. Returns once the stream is open, with its first event read: whatever is
     /// sent to the server after that is seen on it.

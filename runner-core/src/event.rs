@@ -1,10 +1,12 @@
 //! What a caller sees while a turn goes on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::{MessageId, SessionId};
+use crate::input::{AnsweredBy, InputAnswer, InputRequest};
 use crate::result::RunResult;
-use crate::session::{InputRequest, ToolState, Usage};
+use crate::session::{ToolState, Usage};
 
 /// One event of a turn. Sequence numbers count up by one within a runner, over all its turns; a gap never happens
 /// without a [`RunEventKind::Lagged`] that says how many were missed.
@@ -62,8 +64,23 @@ pub enum RunEventKind {
         /// When, in milliseconds since the Unix epoch.
         next_at_ms: Option<u64>,
     },
-    /// The agent waits for a permission or an answer.
-    InputNeeded(InputRequest),
+    /// The agent, or one of its sub-agents, waits for a permission or an answer. Whoever can gives it with
+    /// [`Runner::answer`](crate::Runner::answer) within `within`; after that the configured default is given.
+    InputNeeded {
+        /// What is asked.
+        request: InputRequest,
+        /// Time left to answer.
+        within: Duration,
+    },
+    /// A request is settled; the agent no longer waits for it.
+    InputSettled {
+        /// The request's id.
+        request: Arc<str>,
+        /// Who settled it.
+        by: AnsweredBy,
+        /// What the agent was told, where we know.
+        answer: Option<InputAnswer>,
+    },
     /// The event stream was lost and is open again. What was missed is read back and follows; it may come later than
     /// what was newer.
     Reconnected,

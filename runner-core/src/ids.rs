@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -29,14 +30,27 @@ fn is_plain_name(value: &str) -> bool {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
+        ///
+        /// Cheap to clone: every event carries some.
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&&*self.0).finish()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
@@ -83,20 +97,20 @@ id! {
 
 impl AgentId {
     /// Checks and keeps an agent id.
-    pub fn new(value: impl Into<String>) -> Result<Self> {
+    pub fn new(value: impl AsRef<str>) -> Result<Self> {
         const HINT: &str =
             "use letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 128 bytes";
-        let value = value.into();
+        let value = value.as_ref();
         let why = if value.is_empty() {
             "is empty"
         } else if value.len() > MAX_LEN {
             "is too long"
-        } else if !is_plain_name(&value) {
+        } else if !is_plain_name(value) {
             "has a character that cannot stand in a directory name"
         } else {
-            return Ok(Self(value));
+            return Ok(Self(value.into()));
         };
-        Err(invalid("read an agent id", &value, why, HINT))
+        Err(invalid("read an agent id", value, why, HINT))
     }
 }
 
@@ -109,10 +123,10 @@ id! {
 
 impl TaskId {
     /// Checks and keeps a task id.
-    pub fn new(value: impl Into<String>) -> Result<Self> {
+    pub fn new(value: impl AsRef<str>) -> Result<Self> {
         const HINT: &str = "use at most 128 bytes without white space, control characters, '/' and '\\', \
                             not beginning with '.' or '-'";
-        let value = value.into();
+        let value = value.as_ref();
         let why = if value.is_empty() {
             "is empty"
         } else if value.len() > MAX_LEN {
@@ -122,9 +136,9 @@ impl TaskId {
         } else if value.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | '\\')) {
             "has white space, a control character or a slash"
         } else {
-            return Ok(Self(value));
+            return Ok(Self(value.into()));
         };
-        Err(invalid("read a task id", &value, why, HINT))
+        Err(invalid("read a task id", value, why, HINT))
     }
 
     /// The id as a name that is legal for a container and a directory, and different for different ids.
@@ -148,7 +162,7 @@ impl TaskId {
             .rsplit_once('-')
             .is_some_and(|(_, tail)| tail.len() == DIGITS && tail.bytes().all(|b| b.is_ascii_hexdigit()));
         if is_plain_name(&self.0) && !looks_hashed && self.0.len() <= KEPT + DIGITS {
-            return self.0.clone();
+            return self.0.to_string();
         }
         let mut slug: String = self
             .0
@@ -185,14 +199,14 @@ macro_rules! foreign_id {
         impl $name {
             /// Checks and keeps an id that a peer gave us: letters, digits, `_`, `.` and `-` only, because it is
             /// pasted into URLs.
-            pub fn new(value: impl Into<String>) -> Result<Self> {
-                let value = value.into();
-                if value.len() <= MAX_LEN && is_plain_name(&value) {
-                    return Ok(Self(value));
+            pub fn new(value: impl AsRef<str>) -> Result<Self> {
+                let value = value.as_ref();
+                if value.len() <= MAX_LEN && is_plain_name(value) {
+                    return Ok(Self(value.into()));
                 }
                 Err(invalid(
                     $operation,
-                    &value,
+                    value,
                     "cannot stand in a URL",
                     "this id should come from the server itself",
                 ))

@@ -3,17 +3,18 @@
 //! Nothing here does I/O, reads the environment or asks a clock, so a test of the domain needs no engine, no
 //! server and no disk. Reading order:
 //!
-//! 1. [`request`] → [`event`] → [`result`]: what a caller asks for, sees on the way, and gets.
+//! 1. [`request`] (with [`attachment`]) → [`event`] → [`result`]: what a caller asks for, sees on the way, and gets.
 //! 2. [`runner`]: the port that an executor holds; [`RunnerExt`] for callers who only want the end.
 //! 3. [`container_runtime`], [`agent_api`], [`workspace_provider`]: the ports that adapters implement.
 //! 4. [`container`], [`exit`], [`grants`], [`image`], [`logs`], [`stats`], [`runtime_event`], [`files`], [`session`],
-//!    [`settings`], [`endpoint`]: what crosses those ports.
+//!    [`input`], [`settings`], [`endpoint`]: what crosses those ports.
 //! 5. [`error`], [`ids`], [`secret`]: what everything uses.
 //!
 //! Every port is usable as `Arc<dyn Port>`. Public signatures carry these types only; no client library's type
 //! leaks through them, so that an upgrade of a client stays inside its adapter.
 
 pub mod agent_api;
+pub mod attachment;
 pub mod container;
 pub mod container_runtime;
 pub mod endpoint;
@@ -24,6 +25,7 @@ pub mod files;
 pub mod grants;
 pub mod ids;
 pub mod image;
+pub mod input;
 pub mod layout;
 pub mod logs;
 pub mod model;

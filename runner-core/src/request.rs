@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::attachment::Attachment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ModelId;
 
@@ -19,6 +20,8 @@ pub struct RunRequest {
     model: Option<ModelId>,
     system: Option<String>,
     timeout: Option<Duration>,
+    mode: Option<String>,
+    attachments: Vec<Attachment>,
 }
 
 impl RunRequest {
@@ -29,7 +32,7 @@ impl RunRequest {
             return Err(Error::new(ErrorKind::EmptyPrompt, "read the prompt", "there is no user text in it")
                 .with_hint("give the agent something to do"));
         }
-        Ok(Self { prompt, model: None, system: None, timeout: None })
+        Ok(Self { prompt, model: None, system: None, timeout: None, mode: None, attachments: Vec::new() })
     }
 
     /// Uses this model instead of the settings' own.
@@ -53,6 +56,21 @@ impl RunRequest {
         self
     }
 
+    /// Uses this agent of the server's (a way of working: `build`, `plan`, or one that the settings define) instead of
+    /// its default.
+    #[must_use]
+    pub fn with_mode(mut self, mode: impl Into<String>) -> Self {
+        self.mode = Some(mode.into());
+        self
+    }
+
+    /// Sends a file or an image along.
+    #[must_use]
+    pub fn with_attachment(mut self, attachment: Attachment) -> Self {
+        self.attachments.push(attachment);
+        self
+    }
+
     /// The user's text.
     pub fn prompt(&self) -> &str {
         &self.prompt
@@ -66,6 +84,16 @@ impl RunRequest {
     /// The system prompt of this turn.
     pub fn system(&self) -> Option<&str> {
         self.system.as_deref()
+    }
+
+    /// The server's agent, where the caller names one.
+    pub fn mode(&self) -> Option<&str> {
+        self.mode.as_deref()
+    }
+
+    /// What goes with the text.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
     }
 
     /// The turn's time limit, where the caller sets one.

@@ -10,6 +10,7 @@ use futures::stream::{BoxStream, Stream, StreamExt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RunEvent, RunEventKind};
 use crate::ids::TaskId;
+use crate::input::InputAnswer;
 use crate::logs::{LogOptions, LogStream};
 use crate::request::RunRequest;
 use crate::result::RunResult;
@@ -100,6 +101,11 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 
     /// Ends the turn under way; it finishes as canceled. Without one, nothing happens. Returns once it has ended.
     async fn cancel(&self) -> Result<()>;
+
+    /// Answers a request of the turn under way, by the id that [`RunEventKind::InputNeeded`] gave. An answer of the
+    /// wrong kind is [`ErrorKind::InvalidInput`]; a request that is settled, or is not this turn's, is
+    /// [`ErrorKind::NotFound`]. Returns once the server has taken it; if the future is dropped before, it may or may not have.
+    async fn answer(&self, request: &str, answer: InputAnswer) -> Result<()>;
 
     /// What its container wrote.
     async fn logs(&self, options: LogOptions) -> Result<LogStream>;

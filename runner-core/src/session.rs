@@ -1,11 +1,14 @@
 //! What an agent's server says: messages, parts, and the events that change them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 
+use crate::attachment::Attachment;
 use crate::error::Result;
 use crate::ids::{MessageId, SessionId};
+use crate::input::InputRequest;
 use crate::model::ModelId;
 
 /// What the server says about itself.
@@ -33,6 +36,18 @@ pub struct Prompt {
     pub model: Option<ModelId>,
     /// A system prompt for this turn, in addition to the agent's own.
     pub system: Option<String>,
+    /// The server's agent (a way of working, such as `plan`) to use; its default if `None`.
+    pub mode: Option<String>,
+    /// Files that go with it.
+    pub attachments: Vec<Attachment>,
+}
+
+impl Prompt {
+    /// A prompt of text alone.
+    pub fn new(message: MessageId, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { message, text, model: None, system: None, mode: None, attachments: Vec::new() }
+    }
 }
 
 /// What a session does.
@@ -210,7 +225,7 @@ pub enum PartBody {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     /// The server's id of the part.
-    pub id: String,
+    pub id: Arc<str>,
     /// The message it belongs to.
     pub message: MessageId,
     /// What it holds.
@@ -237,18 +252,9 @@ impl Message {
     }
 }
 
-/// Something that needs a person, or a policy in their place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputRequest {
-    /// The request's id.
-    pub id: String,
-    /// The session that waits; may be a sub-agent's.
-    pub session: SessionId,
-    /// The permission asked for, or `question`.
-    pub what: String,
-}
-
 /// Something that happened at the server. Only facts; what they mean for a turn is decided above.
+///
+/// What is large is boxed: events are moved several times each, and most of them are small.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum AgentEvent {
@@ -271,13 +277,13 @@ pub enum AgentEvent {
         status: SessionStatus,
     },
     /// A message was made or changed.
-    Message(MessageInfo),
+    Message(Box<MessageInfo>),
     /// A part was made or changed.
     Part {
         /// The session.
         session: SessionId,
         /// The part, whole.
-        part: Part,
+        part: Box<Part>,
     },
     /// Text was added to a part.
     Delta {
@@ -286,7 +292,7 @@ pub enum AgentEvent {
         /// The message.
         message: MessageId,
         /// The part.
-        part: String,
+        part: Arc<str>,
         /// What was added.
         text: String,
     },
@@ -298,7 +304,14 @@ pub enum AgentEvent {
         failure: AgentFailure,
     },
     /// A session waits for a permission or an answer.
-    InputNeeded(InputRequest),
+    InputNeeded(Box<InputRequest>),
+    /// A request was answered, by whomever, or is off.
+    InputSettled {
+        /// The session that waited.
+        session: SessionId,
+        /// The request.
+        request: Arc<str>,
+    },
     /// The server has thrown its instance away; turns in flight are aborted.
     Disposed,
     /// An event this library does not know, by name.
@@ -325,6 +338,11 @@ pub struct ServerRequirements {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_small() {
+        assert!(size_of::<AgentEvent>() <= 80, "{}", size_of::<AgentEvent>());
+    }
 
     #[test]
     fn figures_of_a_peer_cannot_overflow_a_sum() {

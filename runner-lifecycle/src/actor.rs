@@ -20,6 +20,7 @@ use crate::launch::Launched;
 use crate::log_tail::log_tail;
 use crate::manager::Ports;
 use crate::turn::drive::{self, TurnEnd};
+use crate::turn::inputs::unknown;
 
 /// Pause before an idle runner's event stream is opened again; a turn does not wait for it.
 const IDLE_RECONNECT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -38,6 +39,8 @@ pub(crate) struct Actor {
     pub(crate) death: BoxFuture<'static, Result<ExitStatus>>,
     /// The number of the next event.
     pub(crate) next_seq: u64,
+    /// Requests that earlier turns left open: the server keeps some of an aborted turn on its list.
+    pub(crate) stale_requests: Vec<Arc<str>>,
     /// The user's messages of the turn before: late news of them are not the next turn's.
     pub(crate) earlier_prompts: Vec<MessageId>,
     pub(crate) standing: watch::Sender<Standing>,
@@ -85,6 +88,7 @@ impl Actor {
             commands,
             death,
             next_seq: 0,
+            stale_requests: Vec::new(),
             earlier_prompts: Vec::new(),
             standing,
             _warm_up: warm_up,
@@ -112,6 +116,7 @@ impl Actor {
                     None | Some(Command::Stop) => return End::Asked,
                     // Nothing runs, so nothing is to be canceled.
                     Some(Command::Cancel { reply }) => answer(reply, ()),
+                    Some(Command::Answer { request, reply, .. }) => answer(reply, Err(unknown(&request))),
                     Some(Command::Run(asked)) => {
                         connecting = None;
                         self.set_status(RunnerStatus::Running);

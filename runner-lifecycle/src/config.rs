@@ -120,6 +120,40 @@ pub struct TurnConfig {
     pub abort: Duration,
     /// Events that a reader may be behind before it misses some; 1 to 65,536.
     pub event_buffer: usize,
+    /// Requests of the agent for a permission or an answer.
+    pub input: InputConfig,
+}
+
+/// What becomes of requests for a permission or an answer. What is asked at all is the agent's settings' to say; by
+/// default nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputConfig {
+    /// How long somebody may take to answer. The turn's own time goes on meanwhile.
+    pub deadline: Duration,
+    /// What the agent is told when nobody did.
+    pub unanswered: Unanswered,
+}
+
+/// What the agent is told when nobody answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unanswered {
+    /// That it may not, and why: it goes on without. A question cannot be answered so and ends the turn.
+    #[default]
+    GoOn,
+    /// That it may not. Its turn ends.
+    Deny,
+    /// That it may, this once. A question is denied.
+    Allow,
+}
+
+impl Default for InputConfig {
+    fn default() -> Self {
+        Self {
+            // A person who is there answers within a minute or two; one who is not keeps a container busy.
+            deadline: Duration::from_mins(5),
+            unanswered: Unanswered::default(),
+        }
+    }
 }
 
 impl Default for TurnConfig {
@@ -131,6 +165,7 @@ impl Default for TurnConfig {
             reconnect: Duration::from_secs(30),
             abort: Duration::from_secs(5),
             event_buffer: 1024,
+            input: InputConfig::default(),
         }
     }
 }

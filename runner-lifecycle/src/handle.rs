@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use runner_core::input::InputAnswer;
 use runner_core::logs::{LogOptions, LogStream};
 use runner_core::phase::PhaseTimes;
 use runner_core::{
@@ -11,6 +12,7 @@ use runner_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::manager::Ports;
+use crate::turn::inputs::unknown;
 
 /// A call on its way to the runner's task.
 #[derive(Debug)]
@@ -18,6 +20,11 @@ pub(crate) enum Command {
     Run(Asked),
     Cancel {
         reply: oneshot::Sender<()>,
+    },
+    Answer {
+        request: String,
+        answer: InputAnswer,
+        reply: oneshot::Sender<Result<()>>,
     },
     /// Has no answer of its own: how it ends is told to everybody in the same way.
     Stop,
@@ -154,6 +161,18 @@ impl Runner for ContainerRunner {
             drop(answer.await);
         }
         Ok(())
+    }
+
+    async fn answer(&self, request: &str, answer: InputAnswer) -> Result<()> {
+        let (reply, told) = oneshot::channel();
+        let command = Command::Answer { request: request.to_owned(), answer, reply };
+        // A runner that has ended waits for nothing.
+        let sent = self.commands.send(command).await;
+        let answered = match sent {
+            Ok(()) => told.await.unwrap_or_else(|_| Err(unknown(request))),
+            Err(_) => Err(unknown(request)),
+        };
+        answered.map_err(|error| error.with_task(&self.task))
     }
 
     async fn logs(&self, options: LogOptions) -> Result<LogStream> {

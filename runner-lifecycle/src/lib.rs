@@ -20,6 +20,6 @@ mod manager;
 mod ownership;
 mod turn;
 
-pub use config::{LifecycleConfig, StartConfig, StopConfig, TurnConfig};
+pub use config::{InputConfig, LifecycleConfig, StartConfig, StopConfig, TurnConfig, Unanswered};
 pub use handle::ContainerRunner;
 pub use manager::{Ports, RunnerManager, StartRequest};

@@ -5,6 +5,7 @@ mod check;
 pub(crate) mod drive;
 mod feed;
 mod fold;
+pub(crate) mod inputs;
 mod outcome;
 mod over;
 mod verdict;

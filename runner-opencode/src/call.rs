@@ -7,6 +7,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use runner_core::Endpoint;
 use serde::Serialize;
 
+use crate::config::OpenCodeConfig;
+use crate::connection::{self, Incoming};
 use crate::error::Failure;
 use crate::wire::cut;
 use crate::wire::error::refusal;
@@ -23,11 +25,12 @@ pub(crate) struct Server {
     base: Url,
     authorization: HeaderValue,
     directory: String,
+    connect: Duration,
     max_body: usize,
 }
 
 impl Server {
-    pub(crate) fn new(client: Client, endpoint: &Endpoint, max_body: usize) -> Result<Self, Failure> {
+    pub(crate) fn new(client: Client, endpoint: &Endpoint, config: &OpenCodeConfig) -> Result<Self, Failure> {
         let base = base(&endpoint.base_url)?;
         let directory = directory(&endpoint.directory)?;
         let credentials = &endpoint.credentials;
@@ -47,7 +50,8 @@ impl Server {
             return Err(Failure::Address("the credentials cannot stand in a header".into()));
         };
         authorization.set_sensitive(true);
-        Ok(Self { client, base, authorization, directory, max_body })
+        let (connect, max_body) = (config.limits.connect, config.max_body_bytes);
+        Ok(Self { client, base, authorization, directory, connect, max_body })
     }
 
     pub(crate) fn base_url(&self) -> &str {
@@ -106,8 +110,17 @@ impl Server {
     }
 
     /// An event stream, of which nothing but the head has been read.
-    pub(crate) async fn event_stream(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        self.send(request, EVENT_STREAM).await
+    pub(crate) async fn event_stream(&self, path: &str) -> Result<Incoming, Failure> {
+        let request = self.get(path).header(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        let request = request.build().map_err(Failure::transport)?;
+        let (head, body) = connection::open(&request, self.connect).await?;
+        if !head.status.is_success() {
+            // The status alone says enough where the rest cannot be read.
+            let said = connection::read(body, MAX_REFUSAL).await.unwrap_or_default();
+            return Err(Failure::Refused(refusal(head.status.as_u16(), &said)));
+        }
+        content_type(&head.headers, EVENT_STREAM)?;
+        Ok(body)
     }
 
     /// An answer of success and of the expected type; its body has not been read.

@@ -3,8 +3,11 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::join_all;
-use futures::stream::StreamExt;
+use runner_core::attachment::Attachment;
+use runner_core::input::{InputAnswer, InputRequest};
 use runner_core::session::{
     AgentEventStream, Message, NewSession, Prompt, ServerHealth, SessionStatus as Status,
 };
@@ -13,10 +16,10 @@ use runner_core::{AgentApi, Error, ErrorKind, MessageId, Result, Retry, SessionI
 use crate::call::{Server, within};
 use crate::config::OpenCodeConfig;
 use crate::error::Failure;
-use crate::sse::{Frames, Limits};
+use crate::frames::{Frames, Limits};
 use crate::wire::error::one_line;
 use crate::wire::session::{CreateSession, Health, InputPart, Model, SendPrompt, Session, StatusMap};
-use crate::{convert, events, message_id, wire};
+use crate::{convert, events, input, message_id, wire};
 
 /// What this client is proved with, for people.
 const SUPPORTED: &str = "1.18.x";
@@ -125,7 +128,8 @@ impl AgentApi for OpenCodeClient {
             message: prompt.message.as_str(),
             model: prompt.model.as_ref().map(|m| Model { provider: m.provider(), model: m.model() }),
             system: prompt.system.as_deref(),
-            parts: [InputPart::Text { text: &prompt.text }],
+            agent: prompt.mode.as_deref(),
+            parts: parts(prompt),
         };
         let request = self.server.post_json(&format!("/session/{session}/prompt_async"), &body);
         let sent = self.server.no_content(request, self.config.limits.prompt).await;
@@ -164,12 +168,25 @@ impl AgentApi for OpenCodeClient {
         read.map_err(|failure| failure.into_error("read the session's status").with_session(session))
     }
 
+    async fn input_requests(&self) -> Result<Vec<InputRequest>> {
+        let read = input::list(&self.server, &self.config.limits).await;
+        read.map_err(|failure| failure.into_error("read what the agent waits for"))
+    }
+
+    async fn answer_input(&self, request: &InputRequest, answer: &InputAnswer) -> Result<()> {
+        answer.check(request)?;
+        let sent = input::answer(&self.server, &self.config.limits, request, answer).await;
+        sent.map_err(|failure| {
+            failure.into_error("answer the agent's request").with_session(&request.session)
+        })
+    }
+
     async fn events(&self) -> Result<AgentEventStream> {
         let limits = &self.config.limits;
         let opened = within(limits.open_events, async {
-            let response = self.server.event_stream(self.server.get("/global/event")).await?;
+            let body = self.server.event_stream("/global/event").await?;
             let bounds = Limits { max_frame: self.config.max_frame_bytes, silence: limits.silence };
-            let mut frames = Frames::new(response.bytes_stream().boxed(), bounds);
+            let mut frames = Frames::new(body, bounds);
             events::connected(&mut frames).await?;
             let mut held = Vec::new();
             if self.config.prove_events {
@@ -181,6 +198,18 @@ impl AgentApi for OpenCodeClient {
             opened.await.map_err(|failure| failure.into_error("open the agent's event stream"))?;
         Ok(events::stream(frames, held, self.server.directory().to_owned()))
     }
+}
+
+/// The text, then the files.
+fn parts(prompt: &Prompt) -> Vec<InputPart<'_>> {
+    let text = InputPart::Text { text: &prompt.text };
+    std::iter::once(text).chain(prompt.attachments.iter().map(file)).collect()
+}
+
+fn file(file: &Attachment) -> InputPart<'_> {
+    let encoded = BASE64.encode(file.bytes());
+    let url = format!("data:{};base64,{encoded}", file.media_type());
+    InputPart::File { mime: file.media_type(), filename: file.name(), url }
 }
 
 /// A prompt that may or may not have been accepted. Never worth a retry by itself: a second one would be a second turn.

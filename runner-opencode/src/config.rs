@@ -51,6 +51,9 @@ pub struct TimeLimits {
     pub prompt: Duration,
     /// Asking for an abort. Default 5 s: it takes at most 0.4 s, and whoever waits has a harder means in reserve.
     pub abort: Duration,
+    /// Answering a request for a permission or an answer. Default 10 s: a small change in memory, but whoever waits
+    /// for it is a person.
+    pub answer: Duration,
     /// Reading the messages of a session. Default 30 s: the answer may be tens of megabytes.
     pub messages: Duration,
     /// Reading the status of the sessions. Default 5 s: a small answer out of memory.
@@ -74,6 +77,7 @@ impl Default for TimeLimits {
             warm_up: Duration::from_mins(1),
             prompt: Duration::from_secs(30),
             abort: Duration::from_secs(5),
+            answer: Duration::from_secs(10),
             messages: Duration::from_secs(30),
             status: Duration::from_secs(5),
             open_events: Duration::from_secs(20),

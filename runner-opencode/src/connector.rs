@@ -81,7 +81,7 @@ impl AgentConnector for OpenCodeConnector {
     }
 
     async fn connect(&self, endpoint: Endpoint) -> Result<Arc<dyn AgentApi>> {
-        let server = Server::new(self.client.clone(), &endpoint, self.config.max_body_bytes)
+        let server = Server::new(self.client.clone(), &endpoint, &self.config)
             .map_err(|failure| failure.into_error("read the server's address"))?;
         Ok(Arc::new(OpenCodeClient::new(server, self.config.clone())))
     }

@@ -6,6 +6,16 @@ use runner_core::{Error, ErrorKind};
 
 use crate::wire::error::Refusal;
 
+/// What the failures of the transport come from.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum Cause {
+    /// A call.
+    Client(#[from] reqwest::Error),
+    /// The connection of an event stream.
+    Socket(#[from] std::io::Error),
+}
+
 /// Why a call failed. `Display` is the message of the port's error; nothing secret may get into it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -14,13 +24,13 @@ pub(crate) enum Failure {
     Address(String),
     /// No connection was made, so nothing was sent.
     #[error("the server cannot be reached")]
-    Connect(#[source] reqwest::Error),
+    Connect(#[source] Cause),
     /// The connection was made and broke.
     #[error("the connection to the server broke")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] Cause),
     /// The request could not be built or the answer was of no HTTP kind.
     #[error("the exchange with the server failed")]
-    Exchange(#[source] reqwest::Error),
+    Exchange(#[source] Cause),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error("{}", refused(.0))]
@@ -69,12 +79,22 @@ impl Failure {
     pub(crate) fn transport(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_connect() {
-            Self::Connect(error)
+            Self::Connect(error.into())
         } else if error.is_builder() || error.is_redirect() {
-            Self::Exchange(error)
+            Self::Exchange(error.into())
         } else {
-            Self::Broken(error)
+            Self::Broken(error.into())
         }
+    }
+
+    /// The connection of an event stream was not made.
+    pub(crate) fn unconnected(error: std::io::Error) -> Self {
+        Self::Connect(error.into())
+    }
+
+    /// The connection of an event stream broke, or carries no HTTP.
+    pub(crate) fn broken(error: std::io::Error) -> Self {
+        Self::Broken(error.into())
     }
 
     /// An answer that is not what we know. The parser's own text may repeat a value, so only the place is kept.

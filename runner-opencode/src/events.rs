@@ -15,18 +15,15 @@ use runner_core::Error;
 use runner_core::session::{AgentEvent, AgentEventStream};
 use tokio::time::timeout;
 
+use crate::decode::{MARKER, decode};
 use crate::error::Failure;
-use crate::sse::Frames;
-use crate::wire::{cut, event};
-use crate::{convert, message_id};
+use crate::frames::{Frames, Input};
+use crate::ids::Ids;
+use crate::message_id;
+use crate::wire::cut;
+use crate::wire::event::{self, Kind};
 
 const READ: &str = "read the agent's events";
-
-/// What the ids of sessions begin with that exist only to be named in an event.
-const MARKER: &str = "ses_0echo";
-
-/// What the server calls the directory of events that belong to none.
-const EVERYWHERE: &str = "global";
 
 /// How long an echo may take to show before the next one is sent. It takes some 5 ms where the stream listens.
 const ECHO_WAIT: Duration = Duration::from_millis(50);
@@ -35,19 +32,23 @@ const ECHO_WAIT: Duration = Duration::from_millis(50);
 const HELD: usize = 32 << 20;
 
 /// Reads the first frame. It says that the stream is open; whether it is, [`prove`] tells.
-pub(crate) async fn connected(frames: &mut Frames) -> Result<(), Failure> {
+pub(crate) async fn connected(frames: &mut Frames<impl Input>) -> Result<(), Failure> {
     let frame = frames.next().await.ok_or(Failure::EndedEarly)??;
-    match event::read(&frame) {
-        Ok(first) if matches!(first.event, event::Event::Connected) => Ok(()),
+    match event::read(&text(frame)?) {
+        Ok(first) if Kind::of(&first.kind) == Kind::Connected => Ok(()),
         Ok(first) => Err(Failure::NotConnected(cut(&first.kind, 100).to_owned())),
         Err(error) => Err(Failure::unreadable(&error)),
     }
 }
 
+fn text(frame: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(frame).map_err(|_| Failure::NotText)
+}
+
 /// Proves that everything from here on is seen: asks for an event that names a session of its own, until the stream
 /// shows one. `held` keeps the frames that came before it. The caller bounds the time.
 pub(crate) async fn prove<F: Future<Output = Result<(), Failure>>>(
-    frames: &mut Frames,
+    frames: &mut Frames<impl Input>,
     held: &mut Vec<String>,
     echo: impl Fn(String) -> F,
 ) -> Result<(), Failure> {
@@ -57,7 +58,7 @@ pub(crate) async fn prove<F: Future<Output = Result<(), Failure>>>(
         echo(marker.clone()).await?;
         let shown = async {
             while let Some(frame) = frames.next().await {
-                let frame = frame?;
+                let frame = text(frame?)?;
                 if frame.contains(&marker) {
                     return Ok(());
                 }
@@ -78,71 +79,38 @@ pub(crate) async fn prove<F: Future<Output = Result<(), Failure>>>(
 }
 
 /// The events of a directory, beginning with [`AgentEvent::Connected`] and the frames that are held.
-pub(crate) fn stream(frames: Frames, held: Vec<String>, directory: String) -> AgentEventStream {
-    Events { frames, held: held.into_iter(), directory, begun: false }.boxed()
+pub(crate) fn stream<S: Input>(frames: Frames<S>, held: Vec<String>, directory: String) -> AgentEventStream {
+    Events { frames, held: held.into_iter(), directory, ids: Ids::default(), begun: false }.boxed()
 }
 
 /// A type and not a chain of combinators: those move the state of the framing about with each event, which cost a
 /// third of all the time.
-struct Events {
-    frames: Frames,
+struct Events<S> {
+    frames: Frames<S>,
     held: std::vec::IntoIter<String>,
     directory: String,
+    ids: Ids,
     /// Whether `Connected` was delivered, whose frame has been read before this stream was made.
     begun: bool,
 }
 
-impl Stream for Events {
+impl<S: Input> Stream for Events<S> {
     type Item = Result<AgentEvent, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        if !this.begun {
-            this.begun = true;
+        let Self { frames, held, directory, ids, begun } = self.get_mut();
+        if !*begun {
+            *begun = true;
             return Poll::Ready(Some(Ok(AgentEvent::Connected)));
         }
-        for frame in this.held.by_ref() {
-            if let Some(event) = decode(&frame, &this.directory) {
-                return Poll::Ready(Some(Ok(event)));
-            }
-        }
-        loop {
-            return Poll::Ready(match ready!(this.frames.poll_next_unpin(cx)) {
-                Some(Ok(frame)) => match decode(&frame, &this.directory) {
-                    Some(event) => Some(Ok(event)),
-                    None => continue,
-                },
-                Some(Err(failure)) => Some(Err(failure.into_error(READ))),
-                None => None,
-            });
-        }
+        let event = match held.by_ref().find_map(|frame| decode(frame.as_bytes(), directory, ids)) {
+            Some(event) => Some(event),
+            None => ready!(frames.poll(cx, |frame| decode(frame, directory, ids))),
+        };
+        Poll::Ready(event.map(|event| event.map_err(|failure| failure.into_error(READ))))
     }
 }
 
-/// One frame; `None` where it is not for this directory, or repeats another one.
-pub(crate) fn decode(frame: &str, directory: &str) -> Option<AgentEvent> {
-    if event::is_duplicate(frame) {
-        return None;
-    }
-    let envelope = match event::read(frame) {
-        Ok(envelope) => envelope,
-        Err(error) => {
-            tracing::debug!(line = error.line(), column = error.column(), "a frame that is no event");
-            return Some(AgentEvent::Other(String::new()));
-        }
-    };
-    // The durable form of an event, in an order of keys that the first look does not know.
-    if envelope.kind == "sync" {
-        return None;
-    }
-    let event = match envelope.directory.as_deref() {
-        None | Some(EVERYWHERE) => convert::event(envelope),
-        Some(of) if of == directory => convert::event(envelope),
-        Some(_) => return None,
-    };
-    match event {
-        // What is left of an echo, ours or another stream's.
-        AgentEvent::Status { ref session, .. } if session.as_str().starts_with(MARKER) => None,
-        event => Some(event),
-    }
-}
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

@@ -15,20 +15,29 @@
 //! ```
 //!
 //! Reading order: `connector` (what a server must be started with, and whom we talk to), `client` (one method per
-//! call), `call` (request, time limit, size limit, what an answer may look like), `sse` and `events` (the event
-//! stream), `wire` (the format, borrowed from the bytes), `convert` (wire to domain), `error`.
+//! call), `call` (request, time limit, size limit, what an answer may look like), the event stream from the socket to
+//! the reader (`connection`, `sse`, `frames`, `decode`, `events`), `wire` (the format, borrowed from the bytes),
+//! `convert` (wire to domain), `error`.
 //!
 //! [`AgentConnector`]: runner_core::AgentConnector
 //! [`AgentApi`]: runner_core::AgentApi
 
+mod body;
 mod call;
 mod client;
 mod config;
+mod connection;
 mod connector;
 mod convert;
+mod decode;
 mod error;
 mod events;
+mod frames;
+mod ids;
+mod input;
 mod message_id;
+#[cfg(test)]
+mod recordings;
 mod sse;
 mod wire;
 

@@ -11,6 +11,7 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use runner_core::attachment::Attachment;
 use runner_core::session::{NewSession, PartBody, Prompt, Role, SessionStatus, ToolState};
 use runner_core::{AgentApi, AgentConnector, Error, ErrorKind, Retry, SessionId};
 use runner_opencode::{OpenCodeConfig, OpenCodeConnector};
@@ -48,7 +49,7 @@ fn session() -> SessionId {
 }
 
 fn prompt(api: &dyn AgentApi) -> Prompt {
-    Prompt { message: api.next_message_id(), text: "say \"hi\"\n".to_owned(), model: None, system: None }
+    Prompt::new(api.next_message_id(), "say \"hi\"\n")
 }
 
 /// One of each kind of call, with its name.
@@ -293,12 +294,16 @@ async fn a_prompt_is_sent_with_our_id_and_only_what_was_asked_for() {
     let mut full = prompt(&*api);
     full.model = Some("stub/a/m1".parse().expect("a model"));
     full.system = Some("be brief".to_owned());
+    full.mode = Some("plan".to_owned());
+    full.attachments = vec![Attachment::new("a.txt", "text/plain", "file body").expect("a file")];
     let plain = prompt(&*api);
     let text = json!([{"type": "text", "text": "say \"hi\"\n"}]);
     for body in [
         json!({
             "messageID": full.message, "model": {"providerID": "stub", "modelID": "a/m1"},
-            "system": "be brief", "parts": text,
+            "system": "be brief", "agent": "plan",
+            "parts": [text[0], {"type": "file", "mime": "text/plain", "filename": "a.txt",
+                "url": "data:text/plain;base64,ZmlsZSBib2R5"}],
         }),
         json!({"messageID": plain.message, "parts": text}),
     ] {

@@ -9,6 +9,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use runner_core::session::{
@@ -18,7 +19,10 @@ use runner_core::{MessageId, SessionId};
 use support::{Scripted, Step, chunk, client, generous, recordings};
 
 /// The types of events that mean something to us. None of them may come out as `Other`.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 15] = [
+    "permission.replied",
+    "question.replied",
+    "question.rejected",
     "message.part.delta",
     "message.part.updated",
     "message.updated",
@@ -88,16 +92,15 @@ fn word(event: &AgentEvent) -> Option<String> {
             PartBody::StepFinish { .. } => "step".to_owned(),
             _ => return None,
         },
-        AgentEvent::Message(MessageInfo {
-            role: Role::Assistant,
-            finish: Some(finish),
-            completed: true,
-            ..
-        }) => {
-            format!("finish {finish:?}")
-        }
+        AgentEvent::Message(info) => match &**info {
+            MessageInfo { role: Role::Assistant, finish: Some(finish), completed: true, .. } => {
+                format!("finish {finish:?}")
+            }
+            _ => return None,
+        },
         AgentEvent::Failure { failure, .. } => format!("failure {}", failure.name),
-        AgentEvent::InputNeeded(request) => format!("asks {}", request.what),
+        AgentEvent::InputNeeded(request) => format!("asks {}", request.name()),
+        AgentEvent::InputSettled { .. } => "settled".to_owned(),
         AgentEvent::Disposed => "disposed".to_owned(),
         AgentEvent::SessionCreated { parent: Some(_), .. } => "child".to_owned(),
         _ => return None,
@@ -135,8 +138,8 @@ async fn every_event_that_we_claim_to_know_is_read() {
 async fn the_deltas_of_a_part_are_its_text() {
     let mut compared = 0;
     for (name, text) in recordings(".sse") {
-        let mut written: BTreeMap<String, String> = BTreeMap::new();
-        let mut last: BTreeMap<String, String> = BTreeMap::new();
+        let mut written: BTreeMap<Arc<str>, String> = BTreeMap::new();
+        let mut last: BTreeMap<Arc<str>, String> = BTreeMap::new();
         for event in replay(&text).await {
             match event {
                 AgentEvent::Delta { part, text, .. } => written.entry(part).or_default().push_str(&text),
@@ -167,7 +170,7 @@ async fn the_stream_and_the_session_say_the_same() {
     let sessions: BTreeMap<_, _> = recordings(".messages.json").into_iter().collect();
     for (name, text) in recordings(".sse") {
         let Some(body) = sessions.get(&name) else { continue };
-        let mut streamed: BTreeMap<MessageId, MessageInfo> = BTreeMap::new();
+        let mut streamed: BTreeMap<MessageId, Box<MessageInfo>> = BTreeMap::new();
         for event in replay(&text).await {
             if let AgentEvent::Message(info) = event {
                 streamed.insert(info.id.clone(), info);
@@ -177,7 +180,7 @@ async fn the_stream_and_the_session_say_the_same() {
         assert!(!read.is_empty(), "{name}");
         for message in read.iter().filter(|m| m.info.role == Role::Assistant) {
             if let Some(info) = streamed.get(&message.info.id).filter(|info| info.completed) {
-                assert_eq!(*info, message.info, "{name}");
+                assert_eq!(**info, message.info, "{name}");
                 compared += 1;
             }
         }

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use runner_core::session::{AgentEvent, SessionStatus};
 use runner_core::{Error, ErrorKind, Retry};
 use runner_opencode::{OpenCodeConfig, TimeLimits};
-use support::{CONNECTED, SHORT, Scripted, Step, chunk, client, fixture, generous, hasty};
+use support::{CONNECTED, PASSWORD, SHORT, Scripted, Step, chunk, client, fixture, generous, hasty};
 
 fn event(kind: &str, properties: &str) -> String {
     event_in("/workspace", kind, properties)
@@ -425,4 +425,44 @@ async fn a_stream_that_never_shows_its_event_is_not_given_out() {
     let error = refused.err().expect("an unproved stream is no stream");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Temporary), "{error}");
     server.abort();
+}
+
+#[tokio::test]
+async fn a_stream_may_end_with_its_length_or_with_its_connection() {
+    let body = format!("{CONNECTED}{}", delta("a"));
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n";
+    let length = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    let cut = format!("{head}content-length: {}\r\n\r\n{body}", body.len() + 1);
+    for (answer, held, cut) in [
+        (format!("{head}\r\n{body}"), false, false),
+        (length.clone(), false, false),
+        (length, true, false),
+        (cut, false, true),
+    ] {
+        let mut script = vec![Step::Raw(answer.clone().into_bytes())];
+        script.extend(held.then_some(Step::Hold));
+        let server = Scripted::start(script).await;
+        let events = drain(&server.url, generous()).await;
+        assert_eq!(texts(&events), ["a"], "{answer}");
+        assert_eq!(events.len(), if cut { 3 } else { 2 }, "{answer}");
+        assert_eq!(events.last().expect("one").is_err(), cut, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_no_stream() {
+    let stream = |rest: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{rest}");
+    for (answer, kind) in [
+        ("SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned(), ErrorKind::Connection),
+        ("HTTP/1.1 2".to_owned(), ErrorKind::Connection),
+        (stream("Transfer-Encoding: gzip\r\n\r\n"), ErrorKind::Connection),
+        (stream("Transfer-Encoding: chunked\r\n\r\nzz\r\n"), ErrorKind::Connection),
+        ("HTTP/1.1 200 OK\r\n\r\n".to_owned(), ErrorKind::Protocol),
+        ("HTTP/1.1 503 x\r\nContent-Length: 900\r\n\r\ncut".to_owned(), ErrorKind::Connection),
+    ] {
+        let server = Scripted::start(vec![Step::Raw(answer.clone().into_bytes())]).await;
+        let error = client(&server.url, generous()).await.events().await.err().expect("no stream");
+        assert_eq!(error.kind(), kind, "{answer}: {error:?}");
+        assert!(!format!("{error:?} {}", error.chain()).contains(PASSWORD), "{error:?}");
+    }
 }

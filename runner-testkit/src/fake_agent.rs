@@ -41,6 +41,10 @@ pub enum Op {
     Messages,
     /// `session_status`
     SessionStatus,
+    /// `input_requests`
+    InputRequests,
+    /// `answer_input`; the log names the request.
+    AnswerInput,
     /// `events`, the opening of a stream.
     Events,
 }
@@ -87,7 +91,7 @@ struct Life {
 ///
 /// let session = agent.create_session(&NewSession { title: "demo".into() }).await?;
 /// let mut events = agent.events().await?;
-/// let prompt = Prompt { message: agent.next_message_id(), text: "write a.txt".into(), model: None, system: None };
+/// let prompt = Prompt::new(agent.next_message_id(), "write a.txt");
 /// agent.prompt(&session, &prompt).await?;
 /// while let Some(event) = events.next().await {
 ///     if matches!(event?, AgentEvent::Other(name) if name == "session.idle") {

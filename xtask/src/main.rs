@@ -16,6 +16,7 @@ mod podman;
 mod poll;
 mod process;
 mod ready;
+mod sdk;
 mod signals;
 mod step;
 mod test;

@@ -39,7 +39,7 @@ impl Report {
             println!("{}: {}", self.bench, self.machine);
             for row in &self.rows {
                 println!(
-                    "{:<24} {:>10.3} {:<6} n={} {}",
+                    "{:<28} {:>10.3} {:<8} n={} {}",
                     row.metric, row.value, row.unit, row.n, row.reference
                 );
             }

@@ -52,7 +52,7 @@ impl TurnView {
                 self.line(&format!("retry      {attempt}: {message}"));
             }
             RunEventKind::Reconnected => self.line("           (event stream lost and open again)"),
-            RunEventKind::InputNeeded(request) => self.line(&format!("waits for  {}", request.what)),
+            RunEventKind::InputNeeded { request, .. } => self.line(&format!("waits for  {request}")),
             RunEventKind::Finished(result) => {
                 let u = &result.usage;
                 self.line(&format!(

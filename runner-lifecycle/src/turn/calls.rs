@@ -4,20 +4,31 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use runner_core::event::RunEventKind;
+use runner_core::input::InputRequest;
 use runner_core::session::{AgentEventStream, Message, SessionStatus};
 use runner_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::Instant;
 
 use super::drive::{Drive, RECONNECT_PAUSE, RECONNECT_PAUSE_MAX, Stage};
-use super::over::{Lost, Over};
+use super::inputs::Given;
+use super::over::{Cut, Lost, Over};
 use crate::actor::answer;
 
 /// A request to the server that has been answered, or has failed.
 pub(super) enum Answer {
     Connected(Result<AgentEventStream>),
     Prompted(Result<()>),
-    Checked(Result<(SessionStatus, Option<Vec<Message>>)>),
+    Checked(Result<Checked>),
+    Answered(Box<Given>, Result<()>),
     Aborted(Result<()>),
+}
+
+/// How the session stands.
+pub(super) struct Checked {
+    status: SessionStatus,
+    messages: Option<Vec<Message>>,
+    /// What waits for somebody; not asked of a session that is idle.
+    requests: Vec<InputRequest>,
 }
 
 /// A request to the server that is in flight.
@@ -63,6 +74,15 @@ impl Drive {
                 async move { Answer::Prompted(api.prompt(&session, &prompt).await) },
             ));
         }
+        if self.cutting.is_none() {
+            self.inputs.expire(now);
+            if let Some(given) = self.inputs.next() {
+                return Some(Call::new(false, async move {
+                    let sent = api.answer_input(&given.request, &given.answer).await;
+                    Answer::Answered(Box::new(given), sent)
+                }));
+            }
+        }
         if now < self.clock.due() {
             return None;
         }
@@ -73,7 +93,13 @@ impl Drive {
                 let status = api.session_status(&session).await?;
                 let idle = status == SessionStatus::Idle;
                 let messages = if idle || always_read { Some(api.messages(&session).await?) } else { None };
-                Ok((status, messages))
+                // An ask that no stream showed would hang for ever. A list that cannot be read ends no turn.
+                let requests = if idle { Ok(Vec::new()) } else { api.input_requests().await };
+                let requests = requests.unwrap_or_else(|error| {
+                    tracing::debug!(session = %session, error = error.chain(), "what waits could not be listed");
+                    Vec::new()
+                });
+                Ok(Checked { status, messages, requests })
             };
             Answer::Checked(read.await)
         }))
@@ -110,7 +136,22 @@ impl Drive {
                 self.fold.note_gap();
                 self.clock.ask_now(now);
             }
-            Answer::Checked(Ok((status, messages))) => self.on_checked(&status, messages.as_deref(), now),
+            Answer::Checked(Ok(checked)) => {
+                for request in &checked.requests {
+                    self.fold.on_request(request);
+                }
+                self.note_requests(now);
+                self.on_checked(&checked.status, checked.messages.as_deref(), now);
+            }
+            Answer::Answered(given, result) => {
+                let told = self.inputs.sent(*given, result, &mut self.out);
+                self.flush();
+                if let Err(error) = told {
+                    self.cut(Cut::Failed(error), now);
+                } else {
+                    self.clock.note_activity(now);
+                }
+            }
             Answer::Checked(Err(error)) => {
                 tracing::debug!(session = %self.session, error = error.chain(), "the session could not be asked");
                 if error.retry() == Retry::Permanent {

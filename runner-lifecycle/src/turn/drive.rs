@@ -19,6 +19,7 @@ use super::calls::{Answer, Call};
 use super::check::CheckClock;
 use super::feed::Feed;
 use super::fold::TurnFold;
+use super::inputs::Inputs;
 use super::over::{Cut, Cutting, Lost, Over};
 use crate::actor::{Actor, End, answer, next_of};
 use crate::config::TurnConfig;
@@ -32,6 +33,9 @@ pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// User's messages of earlier turns that are remembered: late news come from the last turns, not from old ones.
 const REMEMBERED: usize = 16;
+
+/// Requests of earlier turns that are remembered: as many as an agent could ask in one answer, and more.
+const REMEMBERED_REQUESTS: usize = 256;
 
 /// What the runner does after a turn.
 pub(crate) enum TurnEnd {
@@ -74,6 +78,7 @@ pub(super) struct Drive {
     /// Whether the last check found the session at work.
     pub(super) checked_busy: bool,
     pub(super) cutting: Option<Cutting>,
+    pub(super) inputs: Inputs,
     /// Whether the caller has gone before it took the turn; `None` once that is settled.
     kept: Option<oneshot::Receiver<()>>,
     cancels: Vec<oneshot::Sender<()>>,
@@ -102,8 +107,15 @@ impl Drive {
                 text: request.prompt().to_owned(),
                 model: request.model().cloned(),
                 system: request.system().map(str::to_owned),
+                mode: request.mode().map(str::to_owned),
+                attachments: request.attachments().to_vec(),
             },
-            fold: TurnFold::new(actor.session.clone(), message.clone(), actor.earlier_prompts.clone()),
+            fold: TurnFold::new(
+                actor.session.clone(),
+                message.clone(),
+                actor.earlier_prompts.clone(),
+                &actor.stale_requests,
+            ),
             message,
             began: now,
             deadline: now + request.timeout().unwrap_or(config.timeout).min(LONGEST),
@@ -116,6 +128,7 @@ impl Drive {
             lost_stream,
             checked_busy: false,
             cutting: None,
+            inputs: Inputs::new(config.input),
             kept: Some(kept),
             cancels: Vec::new(),
             stop: false,
@@ -173,6 +186,9 @@ impl Drive {
     fn wake_at(&self, calling: bool) -> Instant {
         let cut = self.cutting.as_ref().map(|c| c.until);
         let mut wake = cut.unwrap_or(self.deadline);
+        if let Some(due) = self.inputs.due() {
+            wake = wake.min(due);
+        }
         if !calling {
             if let Some((_, at, _)) = self.lost_stream {
                 wake = wake.min(at);
@@ -195,6 +211,7 @@ impl Drive {
                 if self.fold.on_event(&event, &mut self.out) {
                     self.clock.note_activity(now);
                 }
+                self.note_requests(now);
                 if !failed && self.fold.failure().is_some() {
                     // Whether the session goes on in spite of it is not known.
                     self.checked_busy = false;
@@ -214,6 +231,17 @@ impl Drive {
         }
     }
 
+    /// Passes on what the agent asks and what is settled.
+    pub(super) fn note_requests(&mut self, now: Instant) {
+        let (asked, settled) = self.fold.take_requests();
+        for request in asked {
+            self.inputs.asked(request, now, &mut self.out);
+        }
+        for request in settled {
+            self.inputs.settled(&request, &mut self.out);
+        }
+    }
+
     fn on_command(&mut self, command: Option<Command>) {
         let now = Instant::now();
         match command {
@@ -224,6 +252,7 @@ impl Drive {
                     .temporary();
                 answer(reply, Err(busy));
             }
+            Some(Command::Answer { request, answer, reply }) => self.inputs.give(&request, answer, reply),
             Some(Command::Cancel { reply }) => {
                 self.cancels.push(reply);
                 self.cut(Cut::Canceled, now);
@@ -265,6 +294,9 @@ impl Drive {
             let old = actor.earlier_prompts.len().saturating_sub(REMEMBERED);
             actor.earlier_prompts.drain(..old);
         }
+        actor.stale_requests.extend(self.inputs.close(&mut self.out));
+        let old = actor.stale_requests.len().saturating_sub(REMEMBERED_REQUESTS);
+        actor.stale_requests.drain(..old);
         if broken.is_none() && !self.stop {
             // Before anybody hears of the end: who then looks at the status must not see this turn.
             actor.set_status(RunnerStatus::Ready);

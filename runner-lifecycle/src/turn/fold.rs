@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use runner_core::event::RunEventKind;
+use runner_core::input::InputRequest;
 use runner_core::session::{
-    AgentEvent, AgentFailure, Finish, InputRequest, Message, MessageInfo, Part, PartBody, Role,
-    SessionStatus, ToolState, Usage,
+    AgentEvent, AgentFailure, Finish, Message, MessageInfo, Part, PartBody, Role, SessionStatus, ToolState,
+    Usage,
 };
 use runner_core::{MessageId, SessionId};
 
@@ -45,7 +46,7 @@ enum Seen {
 pub(super) struct Answer {
     pub(super) info: MessageInfo,
     /// Its text parts, in the order they appeared.
-    texts: Vec<String>,
+    texts: Vec<Arc<str>>,
     has_tools: bool,
 }
 
@@ -59,12 +60,12 @@ pub(crate) struct TurnFold {
     /// Those of the turn before, of which late news may still come.
     earlier: Vec<MessageId>,
     pub(super) answers: Vec<Answer>,
-    parts: HashMap<String, PartTrack>,
+    parts: HashMap<Arc<str>, PartTrack>,
     /// Tool calls by part, each with the last state that was passed on. Not by the model's own id for the call: some
     /// models use the same ones in every message.
-    tools: HashMap<String, ToolState>,
+    tools: HashMap<Arc<str>, ToolState>,
     /// Requests and ends of steps that were passed on, by id.
-    passed_on: HashSet<String>,
+    passed_on: HashSet<Arc<str>>,
     /// The session and its sub-agents'.
     tree: HashSet<SessionId>,
     pub(super) failure: Option<AgentFailure>,
@@ -78,10 +79,18 @@ pub(crate) struct TurnFold {
     read: bool,
     idle: bool,
     pub(super) endless: u32,
+    asked: Vec<InputRequest>,
+    settled: Vec<Arc<str>>,
 }
 
 impl TurnFold {
-    pub(crate) fn new(session: SessionId, prompt: MessageId, earlier: Vec<MessageId>) -> Self {
+    /// `stale` are requests of earlier turns, which are nobody's any more.
+    pub(crate) fn new(
+        session: SessionId,
+        prompt: MessageId,
+        earlier: Vec<MessageId>,
+        stale: &[Arc<str>],
+    ) -> Self {
         Self {
             tree: HashSet::from([session.clone()]),
             session,
@@ -90,7 +99,7 @@ impl TurnFold {
             answers: Vec::new(),
             parts: HashMap::new(),
             tools: HashMap::new(),
-            passed_on: HashSet::new(),
+            passed_on: stale.iter().cloned().collect(),
             failure: None,
             prompt_seen: false,
             prompt_streamed: false,
@@ -98,6 +107,8 @@ impl TurnFold {
             read: false,
             idle: false,
             endless: 0,
+            asked: Vec::new(),
+            settled: Vec::new(),
         }
     }
 
@@ -223,11 +234,12 @@ impl TurnFold {
                 ours
             }
             AgentEvent::InputNeeded(request) => {
-                let ours = self.tree.contains(&request.session);
-                if ours {
-                    self.on_request(request, out);
-                }
-                ours
+                self.on_request(request);
+                true
+            }
+            AgentEvent::InputSettled { request, .. } => {
+                self.settled.push(Arc::clone(request));
+                true
             }
             _ => false,
         }
@@ -245,10 +257,17 @@ impl TurnFold {
         }
     }
 
-    fn on_request(&mut self, request: &InputRequest, out: &mut Vec<RunEventKind>) {
-        if self.passed_on.insert(request.id.clone()) {
-            out.push(RunEventKind::InputNeeded(request.clone()));
+    /// Takes in a request, seen on the stream or on the server's list. Whichever session asks: the server works
+    /// for this runner alone, one turn at a time, and a sub-agent's session may have begun unseen.
+    pub(crate) fn on_request(&mut self, request: &InputRequest) {
+        if self.passed_on.insert(Arc::clone(&request.id)) {
+            self.asked.push(request.clone());
         }
+    }
+
+    /// Requests that are new, and those that the server says are settled.
+    pub(crate) fn take_requests(&mut self) -> (Vec<InputRequest>, Vec<Arc<str>>) {
+        (std::mem::take(&mut self.asked), std::mem::take(&mut self.settled))
     }
 
     fn on_message(&mut self, info: &MessageInfo) {
@@ -336,7 +355,7 @@ impl TurnFold {
         out: &mut Vec<RunEventKind>,
     ) {
         let track = self.parts.entry(part.id.clone()).or_insert_with(|| PartTrack {
-            name: Arc::from(part.id.as_str()),
+            name: Arc::clone(&part.id),
             reasoning,
             passed: String::new(),
             text: None,

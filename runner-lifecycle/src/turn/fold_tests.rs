@@ -46,7 +46,7 @@ struct Case {
 impl Case {
     fn new(earlier: &[&str]) -> Self {
         let earlier = earlier.iter().map(|e| id(e)).collect();
-        Self { fold: TurnFold::new(session(), id("msg_u"), earlier), out: Vec::new() }
+        Self { fold: TurnFold::new(session(), id("msg_u"), earlier, &[]), out: Vec::new() }
     }
 
     fn see(&mut self, event: AgentEvent) -> &mut Self {
@@ -55,15 +55,15 @@ impl Case {
     }
 
     fn prompt(&mut self) -> &mut Self {
-        self.see(AgentEvent::Message(message("msg_u", None, None)))
+        self.see(AgentEvent::Message(Box::new(message("msg_u", None, None))))
     }
 
     fn message(&mut self, name: &str, parent: Option<&str>, finish: Option<Finish>) -> &mut Self {
-        self.see(AgentEvent::Message(message(name, parent, finish)))
+        self.see(AgentEvent::Message(Box::new(message(name, parent, finish))))
     }
 
     fn part(&mut self, part: &str, of: &str, text: &str) -> &mut Self {
-        self.see(AgentEvent::Part { session: session(), part: text_part(part, of, text) })
+        self.see(AgentEvent::Part { session: session(), part: Box::new(text_part(part, of, text)) })
     }
 
     fn delta(&mut self, part: &str, text: &str) -> &mut Self {
@@ -144,7 +144,7 @@ fn a_compaction_goes_on_under_a_prompt_of_the_servers_own() {
     let mut case = Case::new(&[]);
     case.prompt().message("msg_a", Some("msg_u"), Some(Finish::Stop)).part("p1", "msg_a", "big");
     let summary = MessageInfo { summary: true, ..message("msg_s", Some("msg_u"), Some(Finish::Stop)) };
-    case.see(AgentEvent::Message(summary));
+    case.see(AgentEvent::Message(Box::new(summary)));
     assert_eq!(case.fold.verdict(true), Verdict::Open, "a summary is not the end");
     case.message("msg_u2", None, None).message("msg_b", Some("msg_u2"), Some(Finish::Stop));
     case.part("p2", "msg_b", "the end");
@@ -169,7 +169,7 @@ fn an_overflow_that_is_compacted_is_no_failure_and_the_first_report_is_kept() {
     assert_eq!(case.fold.failure().map(|f| f.name.as_str()), Some("First"));
     case.message("msg_a", Some("msg_u"), None);
     let ended = MessageInfo { completed: true, ..message("msg_a", Some("msg_u"), None) };
-    case.see(AgentEvent::Message(ended));
+    case.see(AgentEvent::Message(Box::new(ended)));
     assert_eq!(case.fold.verdict(true), Verdict::Failed(TurnFailure::Reported(report("First", false))));
 }
 
@@ -196,7 +196,10 @@ fn a_model_that_names_its_calls_the_same_in_every_message_hides_none() {
     let tool = |part: &str, of: &str, output: &str| {
         let state = ToolState::Completed { input: serde_json::Value::Null, output: output.into() };
         let body = PartBody::Tool { call_id: "call_0".into(), tool: "bash".into(), state };
-        AgentEvent::Part { session: session(), part: Part { id: part.into(), message: id(of), body } }
+        AgentEvent::Part {
+            session: session(),
+            part: Box::new(Part { id: part.into(), message: id(of), body }),
+        }
     };
     let mut case = Case::new(&[]);
     case.prompt().message("msg_a", Some("msg_u"), None).see(tool("p1", "msg_a", "one"));

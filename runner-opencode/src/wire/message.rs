@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -86,7 +86,7 @@ pub(crate) struct Part<'a> {
     #[serde(rename = "callID", borrow)]
     pub(crate) call: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(crate) state: Option<State<'a>>,
+    pub(crate) state: Option<Box<State<'a>>>,
     #[serde(default)]
     pub(crate) cost: Number,
     #[serde(default)]
@@ -117,9 +117,13 @@ pub(crate) struct State<'a> {
     pub(crate) output: Option<Text<'a>>,
     #[serde(borrow)]
     pub(crate) error: Option<Text<'a>>,
-    /// The tool's own: anything, and possibly large.
-    #[serde(borrow)]
-    pub(crate) metadata: Option<&'a RawValue>,
+    /// The tool's own, in JSON: anything, and possibly large.
+    #[serde(borrow, default, deserialize_with = "raw")]
+    pub(crate) metadata: Option<&'a str>,
+}
+
+fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    Ok(Option::<&RawValue>::deserialize(deserializer)?.map(RawValue::get))
 }
 
 /// What a running tool tells in its metadata.

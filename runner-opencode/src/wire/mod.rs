@@ -5,8 +5,12 @@
 
 pub(crate) mod error;
 pub(crate) mod event;
+pub(crate) mod head;
+pub(crate) mod input;
 pub(crate) mod message;
+pub(crate) mod quick;
 pub(crate) mod session;
+mod walk;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -41,6 +45,12 @@ impl Number {
     )]
     pub(crate) fn count(self) -> u64 {
         self.amount() as u64
+    }
+}
+
+impl From<u32> for Number {
+    fn from(count: u32) -> Self {
+        Self(f64::from(count))
     }
 }
 

@@ -60,7 +60,9 @@ pub(crate) struct SendPrompt<'a> {
     pub(crate) model: Option<Model<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) system: Option<&'a str>,
-    pub(crate) parts: [InputPart<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<&'a str>,
+    pub(crate) parts: Vec<InputPart<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,5 +76,13 @@ pub(crate) struct Model<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum InputPart<'a> {
-    Text { text: &'a str },
+    Text {
+        text: &'a str,
+    },
+    File {
+        mime: &'a str,
+        filename: &'a str,
+        /// A `data:` address with the whole file.
+        url: String,
+    },
 }

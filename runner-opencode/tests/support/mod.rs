@@ -33,6 +33,7 @@ pub(crate) fn hasty() -> OpenCodeConfig {
         warm_up: SHORT,
         prompt: SHORT,
         abort: SHORT,
+        answer: SHORT,
         messages: SHORT,
         status: SHORT,
         open_events: SHORT,

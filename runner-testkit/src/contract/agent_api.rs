@@ -76,12 +76,7 @@ impl Lab {
     }
 
     fn prompt(&self, text: &str) -> Prompt {
-        Prompt {
-            message: self.api.next_message_id(),
-            text: text.to_owned(),
-            model: self.fixture.model.clone(),
-            system: None,
-        }
+        Prompt { model: self.fixture.model.clone(), ..Prompt::new(self.api.next_message_id(), text) }
     }
 
     async fn messages(&self, session: &SessionId) -> Vec<Message> {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use runner_core::input::{InputAnswer, InputRequest};
 use runner_core::session::{AgentEventStream, Message, NewSession, Prompt, ServerHealth, SessionStatus};
 use runner_core::{AgentApi, Error, ErrorKind, MessageId, Result, SessionId};
 use tokio::sync::watch;
@@ -149,6 +150,31 @@ impl AgentApi for FakeAgent {
 
     async fn session_status(&self, session: &SessionId) -> Result<SessionStatus> {
         self.request(Op::SessionStatus, session.as_str(), |server| Ok(lock(server).status(session))).await
+    }
+
+    async fn input_requests(&self) -> Result<Vec<InputRequest>> {
+        self.request(Op::InputRequests, "", |server| {
+            Ok(lock(server).requests.iter().map(|(request, _)| request.clone()).collect())
+        })
+        .await
+    }
+
+    async fn answer_input(&self, request: &InputRequest, answer: &InputAnswer) -> Result<()> {
+        answer.check(request)?;
+        self.request(Op::AnswerInput, &request.id, |server| {
+            let mut server = lock(server);
+            let place = server.requests.iter().position(|(open, _)| open.id == request.id);
+            let Some(place) = place else {
+                let message = "no such request";
+                return Err(Error::new(ErrorKind::NotFound, "answer a request", message)
+                    .with_session(&request.session));
+            };
+            let (_, tell) = server.requests.remove(place);
+            // Of an aborted turn: nobody listens any more.
+            drop(tell.send(answer.clone()));
+            Ok(())
+        })
+        .await
     }
 
     async fn events(&self) -> Result<AgentEventStream> {

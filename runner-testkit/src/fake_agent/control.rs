@@ -184,6 +184,11 @@ impl FakeAgent {
         server.sessions.get(session).map(|s| s.messages.clone()).unwrap_or_default()
     }
 
+    /// How many requests for a person are on the server's list, those of aborted turns included.
+    pub fn waiting_requests(&self) -> usize {
+        lock(&self.shared.server).requests.len()
+    }
+
     /// How many turns are under way.
     pub fn running_turns(&self) -> usize {
         lock(&self.shared.server).sessions.values().filter(|s| s.turn.is_some()).count()

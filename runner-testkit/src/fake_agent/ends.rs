@@ -64,7 +64,7 @@ impl Player {
         }
     }
 
-    fn become_idle(&self, stays_busy: bool) -> Result<(), Halt> {
+    pub(super) fn become_idle(&self, stays_busy: bool) -> Result<(), Halt> {
         self.change(|server| {
             server.set_status(&self.session, SessionStatus::Busy);
             if stays_busy {

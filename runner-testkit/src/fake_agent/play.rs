@@ -1,15 +1,16 @@
 //! Plays the steps of a turn.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use runner_core::input::{InputAnswer, InputKind, InputRequest};
 use runner_core::session::{
-    AgentEvent, Finish, InputRequest, Message, MessageInfo, Part, PartBody, Role, SessionStatus, ToolState,
-    Usage,
+    AgentEvent, Finish, Message, MessageInfo, Part, PartBody, Role, SessionStatus, ToolState, Usage,
 };
 use runner_core::{MessageId, SessionId};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{SemaphorePermit, oneshot, watch};
 
 use super::FakeAgent;
 use super::script::{Step, TurnScript};
@@ -20,6 +21,8 @@ use crate::faults::lock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Halt {
     Aborted,
+    /// What it asked for was refused.
+    Refused,
     /// The server died; there is nobody left to say anything.
     Dead,
 }
@@ -114,10 +117,20 @@ impl Player {
             self.usage = script.usage;
             self.pace = script.pace;
             let played = self.play_through(&script).await;
-            if played == Err(Halt::Aborted) {
-                self.end_aborted()?;
+            match played {
+                Err(Halt::Aborted) => self.end_aborted()?,
+                // No error, no further word: the model is not asked again.
+                Err(Halt::Refused) => {
+                    self.open(true)?;
+                    self.close(Some(&Finish::ToolCalls))?;
+                    self.become_idle(false)?;
+                }
+                Ok(()) | Err(Halt::Dead) => {}
             }
-            played?;
+            match played {
+                Err(Halt::Refused) => {}
+                other => other?,
+            }
             let server = lock(&self.agent.shared.server);
             let messages = server.sessions.get(&self.session).map(|s| s.messages.as_slice());
             let answer = messages.unwrap_or_default().iter().rfind(|m| m.info.role == Role::Assistant);
@@ -152,7 +165,7 @@ impl Player {
             Step::ToolEnds { ok, text } => self.tool_ends(*ok, text),
             Step::SubAgent(script) => self.sub_agent(script).await,
             Step::Retry { attempt, message, wait } => self.retry(*attempt, message, *wait).await,
-            Step::Permission(what) => self.permission(what).await,
+            Step::Ask(kind) => self.ask(kind).await,
             Step::Failure(failure) => self.change(|server| server.fail(&self.session, failure)),
             Step::Summary(text) => self.summary(text),
             Step::Break(finish) => {
@@ -296,13 +309,50 @@ impl Player {
         self.change(|server| server.set_status(&self.session, SessionStatus::Busy))
     }
 
-    async fn permission(&mut self, what: &str) -> Result<(), Halt> {
+    /// Asks, and does what it is told.
+    async fn ask(&mut self, kind: &InputKind) -> Result<(), Halt> {
         self.calls += 1;
-        let id = format!("per_{}_{}", self.user, self.calls);
-        let request = InputRequest { id, session: self.session.clone(), what: what.to_owned() };
-        self.change(|server| server.emit(&AgentEvent::InputNeeded(request)))?;
-        self.held().await?;
-        self.change(|server| server.emit_other("permission.replied"))
+        let id: Arc<str> = format!("req_{}_{}", self.user, self.calls).into();
+        let call_id = self.tool.as_ref().and_then(|part| match &part.body {
+            PartBody::Tool { call_id, .. } => Some(call_id.clone()),
+            _ => None,
+        });
+        let request =
+            InputRequest { id: Arc::clone(&id), session: self.session.clone(), kind: kind.clone(), call_id };
+        let (tell, told) = oneshot::channel();
+        self.change(|server| {
+            server.requests.push((request.clone(), tell));
+            server.emit(&AgentEvent::InputNeeded(Box::new(request)));
+        })?;
+        let agent = self.agent.clone();
+        let answer = self
+            .until(async {
+                tokio::select! {
+                    biased;
+                    answer = told => answer.unwrap_or(InputAnswer::Allow),
+                    permit = agent.shared.resumes.acquire() => {
+                        permit.map(SemaphorePermit::forget).unwrap_or_default();
+                        InputAnswer::Allow
+                    }
+                }
+            })
+            .await?;
+        self.change(|server| {
+            server.requests.retain(|(request, _)| request.id != id);
+            server.emit(&AgentEvent::InputSettled { session: self.session.clone(), request: id });
+        })?;
+        match answer {
+            InputAnswer::Deny { message } => {
+                let goes_on = message.is_some() && matches!(kind, InputKind::Permission { .. });
+                self.tool_ends(false, &message.unwrap_or_else(|| "rejected".to_owned()))?;
+                if goes_on { Ok(()) } else { Err(Halt::Refused) }
+            }
+            InputAnswer::Answers(answers) => {
+                let chosen: Vec<String> = answers.into_iter().flatten().collect();
+                self.write(&[chosen.join(", ")], PartBody::Text).await
+            }
+            _ => Ok(()),
+        }
     }
 
     fn summary(&mut self, text: &str) -> Result<(), Halt> {

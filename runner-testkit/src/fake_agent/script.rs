@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use runner_core::input::{InputKind, Question, QuestionOption};
 use runner_core::session::{AgentEvent, AgentFailure, Finish, Usage};
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ pub(super) enum Step {
     ToolEnds { ok: bool, text: String },
     SubAgent(Box<TurnScript>),
     Retry { attempt: u32, message: String, wait: Duration },
-    Permission(String),
+    Ask(InputKind),
     Failure(AgentFailure),
     Summary(String),
     Break(Finish),
@@ -165,9 +166,31 @@ impl TurnScript {
         self.step(Step::Retry { attempt, message: message.into(), wait })
     }
 
-    /// Asks for a permission and waits until [`FakeAgent::resume`](super::FakeAgent::resume).
+    /// Asks for a permission and waits until it is answered, or until
+    /// [`FakeAgent::resume`](super::FakeAgent::resume), which allows it. Denied without a word, the turn ends.
     pub fn permission(self, what: impl Into<String>) -> Self {
-        self.step(Step::Permission(what.into()))
+        let permission = what.into();
+        self.step(Step::Ask(InputKind::Permission {
+            patterns: vec![format!("{permission} something")],
+            always: vec![format!("{permission} *")],
+            permission,
+        }))
+    }
+
+    /// Asks a question with these options and waits like [`permission`](Self::permission). What is answered is
+    /// written as text.
+    pub fn question<I: IntoIterator<Item = S>, S: Into<String>>(
+        self,
+        text: impl Into<String>,
+        options: I,
+    ) -> Self {
+        let option = |label: S| QuestionOption { label: label.into(), description: String::new() };
+        self.step(Step::Ask(InputKind::Questions(vec![Question {
+            header: "Question".to_owned(),
+            text: text.into(),
+            options: options.into_iter().map(option).collect(),
+            multiple: false,
+        }])))
     }
 
     /// The session reports a failure and goes on, as it does for a context overflow.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use runner_core::input::{InputAnswer, InputRequest};
 use runner_core::session::{
     AgentEvent, AgentFailure, Message, MessageInfo, Part, PartBody, Prompt, Role, SessionStatus, Usage,
 };
 use runner_core::{MessageId, Result, SessionId};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::script::TurnScript;
 use super::streams::Streams;
@@ -49,6 +50,8 @@ pub(super) struct Server {
     pub(super) responder: Responder,
     pub(super) prompts: Vec<(SessionId, Prompt)>,
     pub(super) ignores_aborts: bool,
+    /// What waits for a person, with the way to tell the turn.
+    pub(super) requests: Vec<(InputRequest, oneshot::Sender<InputAnswer>)>,
     /// As in `Life`; kept here too so that a change and the check for it are one step.
     pub(super) deaths: u64,
     parts: u64,
@@ -63,6 +66,7 @@ impl Default for Server {
             responder: Arc::new(|incoming| TurnScript::answer(format!("ok: {}", incoming.prompt.text))),
             prompts: Vec::new(),
             ignores_aborts: false,
+            requests: Vec::new(),
             deaths: 0,
             parts: 0,
         }
@@ -146,12 +150,12 @@ impl Server {
                 None => session.messages.push(Message { info: info.clone(), parts: Vec::new() }),
             }
         }
-        self.emit(&AgentEvent::Message(info.clone()));
+        self.emit(&AgentEvent::Message(Box::new(info.clone())));
     }
 
     pub(super) fn new_part(&mut self, message: &MessageId, body: PartBody) -> Part {
         self.parts += 1;
-        Part { id: format!("prt_{:026}", self.parts), message: message.clone(), body }
+        Part { id: format!("prt_{:026}", self.parts).into(), message: message.clone(), body }
     }
 
     /// Stores a part, new or changed, and says so.
@@ -163,7 +167,7 @@ impl Server {
                 None => message.parts.push(part.clone()),
             }
         }
-        self.emit(&AgentEvent::Part { session: session.clone(), part: part.clone() });
+        self.emit(&AgentEvent::Part { session: session.clone(), part: Box::new(part.clone()) });
     }
 
     /// Stores the user's message. If the id is taken, the text joins the old message and `false` is returned: a
@@ -188,7 +192,7 @@ impl Server {
         let messages = self.sessions.get(session).map(|s| &s.messages);
         let info = messages.and_then(|m| m.iter().find(|m| m.info.id == *user)).map(|m| m.info.clone());
         if let Some(info) = info {
-            self.emit(&AgentEvent::Message(info));
+            self.emit(&AgentEvent::Message(Box::new(info)));
         }
     }
 
@@ -200,5 +204,6 @@ impl Server {
             session.turn = None;
             session.queue.clear();
         }
+        self.requests.clear();
     }
 }

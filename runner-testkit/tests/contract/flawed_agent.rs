@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use runner_core::input::{InputAnswer, InputRequest};
 use runner_core::session::{
     AgentEvent, AgentEventStream, Message, NewSession, Prompt, ServerHealth, SessionStatus,
 };
@@ -108,6 +109,14 @@ impl AgentApi for Flawed {
 
     async fn session_status(&self, session: &SessionId) -> Result<SessionStatus> {
         self.agent.session_status(session).await
+    }
+
+    async fn input_requests(&self) -> Result<Vec<InputRequest>> {
+        self.agent.input_requests().await
+    }
+
+    async fn answer_input(&self, request: &InputRequest, answer: &InputAnswer) -> Result<()> {
+        self.agent.answer_input(request, answer).await
     }
 
     async fn events(&self) -> Result<AgentEventStream> {

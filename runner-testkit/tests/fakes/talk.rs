@@ -16,7 +16,7 @@ pub(crate) async fn session(agent: &FakeAgent) -> SessionId {
 }
 
 pub(crate) fn message(agent: &FakeAgent, text: &str) -> Prompt {
-    Prompt { message: agent.next_message_id(), text: text.into(), model: None, system: None }
+    Prompt::new(agent.next_message_id(), text)
 }
 
 pub(crate) async fn say(agent: &FakeAgent, session: &SessionId, text: &str) -> MessageId {
@@ -68,7 +68,7 @@ pub(crate) fn word(event: &Result<AgentEvent>) -> String {
         },
         Ok(AgentEvent::Delta { text, .. }) => format!("+{text:?}"),
         Ok(AgentEvent::Failure { failure, .. }) => format!("failure {}", failure.name),
-        Ok(AgentEvent::InputNeeded(request)) => format!("asks {}", request.what),
+        Ok(AgentEvent::InputNeeded(request)) => format!("asks {}", request.name()),
         Ok(AgentEvent::Other(name)) => name.clone(),
         Ok(other) => format!("{other:?}"),
         Err(error) => format!("error {:?}", error.kind()),
