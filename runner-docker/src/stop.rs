@@ -13,22 +13,23 @@ use runner_core::{ContainerId, ContainerState, Error, ErrorKind, ExitReason, Res
 use crate::backoff::Backoff;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::limits;
 use crate::wait::inspect;
 
 const OPERATION: &str = "stop the container";
 
 pub(crate) async fn stop(engine: &Engine, id: &ContainerId, options: StopOptions) -> Result<StopOutcome> {
-    let started_at = match inspect(engine, id).await {
+    let (started_at, is_frozen) = match inspect(engine, id).await {
         Ok(info) => match info.state {
             // Nobody's stop: it is never taken for ours, however close.
             ContainerState::Exited(_) | ContainerState::Created | ContainerState::Removing => {
                 return Ok(StopOutcome::NotRunning);
             }
-            _ => info.started_at,
+            state => (info.started_at, state == ContainerState::Paused),
         },
         Err(e) if e.is_gone() => return Ok(StopOutcome::Gone),
         // An engine that is stuck with this container may still end it.
-        Err(EngineError::Timeout { .. } | EngineError::Decode { .. }) => None,
+        Err(EngineError::Timeout { .. } | EngineError::Decode { .. }) => (None, false),
         Err(e) => return Err(error(e, id)),
     };
     // One that was not to be ended before gets no patience again.
@@ -37,6 +38,10 @@ pub(crate) async fn stop(engine: &Engine, id: &ContainerId, options: StopOptions
     let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     let is_first = !engine.exits.is_stopping(id, started_at);
     engine.exits.stopping(id, options.why, grace, is_first);
+    // A frozen one cannot act on its signal: Docker waits out the grace and kills it, Podman refuses (4.3).
+    if is_frozen && let Err(e) = limits::unpause(engine, id).await {
+        tracing::debug!(container = id.short(), error = %e, "a paused container is stopped as it is");
+    }
     let query = StopContainerOptionsBuilder::default().t(seconds).build();
     let call = engine.docker().stop_container(id.as_str(), Some(query));
     match engine.waiting(grace + engine.budgets.stop_margin, call).await {
