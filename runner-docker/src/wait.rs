@@ -4,6 +4,7 @@
 //! registered (its headers are there) before the container is looked at, so whatever ends after the look rings.
 //! `next-exit` rather than the default, which is already true for a container that has not been started.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use http::Method;
@@ -98,11 +99,12 @@ async fn round(
     retries: &mut Backoff,
 ) -> Result<Option<ExitStatus>, EngineError> {
     let path = format!("/containers/{id}/wait?condition=next-exit");
-    let mut alarm = match engine.open(Method::POST, &path, engine.budgets.read).await {
-        Ok(alarm) => Some(alarm),
-        // Some engines send no headers before the end. Without an alarm, look from time to time.
-        Err(EngineError::Timeout { .. }) => None,
-        Err(e) => return Err(e),
+    let mut setting = pin!(engine.open(Method::POST, &path, engine.budgets.read));
+    // Some engines send no headers before the end, and none at all for a container that has ended before (Podman): so
+    // the container is looked at while the alarm is being set. Whatever comes of that, the next look is after it.
+    let mut alarm = match timeout(LOOK, setting.as_mut()).await {
+        Ok(set) => Alarm::of(set)?,
+        Err(_) => Alarm::Setting,
     };
     loop {
         match inspect(engine, id).await {
@@ -116,12 +118,17 @@ async fn round(
         *retries = self::retries(engine);
         match &mut alarm {
             // Silence is normal. Look, in case the engine has lost the event or the connection is half dead.
-            Some(alarm) => {
+            Alarm::Set(alarm) => {
                 if timeout(engine.budgets.stream_idle, ring(alarm)).await.is_ok() {
                     break;
                 }
             }
-            None => tokio::time::sleep(LOOK).await,
+            Alarm::Setting => {
+                if let Ok(set) = timeout(LOOK, setting.as_mut()).await {
+                    alarm = Alarm::of(set)?;
+                }
+            }
+            Alarm::None => tokio::time::sleep(LOOK).await,
         }
     }
     match inspect(engine, id).await {
@@ -139,6 +146,23 @@ fn removed(engine: &Engine, id: &ContainerId, cause: EngineError) -> Result<Exit
     match engine.exits.ended_by_us(id).filter(|_| cause.is_gone()) {
         Some(reason) => Ok(ExitStatus { reason, ..ExitStatus::of_code(KILLED) }),
         None => Err(cause),
+    }
+}
+
+/// What tells of the end, so that looking from time to time is not all there is.
+enum Alarm {
+    Setting,
+    Set(Incoming),
+    None,
+}
+
+impl Alarm {
+    fn of(set: Result<Incoming, EngineError>) -> Result<Self, EngineError> {
+        match set {
+            Ok(alarm) => Ok(Self::Set(alarm)),
+            Err(EngineError::Timeout { .. }) => Ok(Self::None),
+            Err(e) => Err(e),
+        }
     }
 }
 
