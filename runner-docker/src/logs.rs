@@ -136,8 +136,10 @@ impl LogReader {
             format!("since={stamp}")
         } else {
             let tail = self.options.tail.map_or_else(|| "all".to_owned(), |n| n.to_string());
-            // Of the last lines, those since then: each leaves out some of the first, in whatever order.
-            let since = self.options.since.map(|since| format!("&since={}", Stamp::from_time(since)));
+            // Of the last lines, those since then: each leaves out some of the first, in whatever order. From the
+            // beginning of the second, because Podman compares with whole ones; the rest is left out here.
+            let since =
+                self.options.since.map(|since| format!("&since={}", Stamp::from_time(since).second()));
             format!("tail={tail}{}", since.unwrap_or_default())
         };
         let path = format!(

@@ -9,6 +9,8 @@ pub(crate) struct Stamp {
     /// Seconds since 1970.
     seconds: i64,
     nanos: u32,
+    /// Written without a fraction, as Podman does: from any time within its second.
+    is_coarse: bool,
 }
 
 /// Longest text of a stamp, the space after it included.
@@ -23,6 +25,7 @@ impl Stamp {
         let (year, month, day) = (date.next()??, date.next()??, date.next()??);
         let zone = time.find(['Z', '+', '-'])?;
         let (clock, zone) = time.split_at_checked(zone)?;
+        let is_coarse = !clock.contains('.');
         let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
         let mut clock = clock.splitn(3, ':').map(digits);
         let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
@@ -39,7 +42,7 @@ impl Stamp {
         let scale = 10_i64.pow(9 - u32::try_from(fraction.len()).ok()?);
         let nanos = u32::try_from(digits(fraction)? * scale).ok()?;
         let local = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-        Some(Self { seconds: local - offset(zone)?, nanos })
+        Some(Self { seconds: local - offset(zone)?, nanos, is_coarse })
     }
 
     /// From nanoseconds since 1970.
@@ -49,13 +52,18 @@ impl Stamp {
         Self {
             seconds: nanos.div_euclid(SECOND),
             nanos: u32::try_from(nanos.rem_euclid(SECOND)).unwrap_or(0),
+            is_coarse: false,
         }
     }
 
     /// From a clock's time; nothing is known before 1970.
     pub(crate) fn from_time(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
+        Self {
+            seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nanos: since.subsec_nanos(),
+            is_coarse: false,
+        }
     }
 
     /// As a clock's time; `None` before 1970.
@@ -64,17 +72,28 @@ impl Stamp {
         SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, self.nanos))
     }
 
+    /// Whether an entry with this stamp was certainly written before a moment.
+    pub(crate) fn is_before(self, moment: Self) -> bool {
+        let exact = (self.seconds, self.nanos) < (moment.seconds, moment.nanos);
+        if self.is_coarse { self.seconds < moment.seconds } else { exact }
+    }
+
+    /// The beginning of its second.
+    pub(crate) fn second(self) -> Self {
+        Self { nanos: 0, ..self }
+    }
+
     /// The moment before.
     pub(crate) fn before(self) -> Self {
         match self.nanos.checked_sub(1) {
             Some(nanos) => Self { nanos, ..self },
-            None => Self { seconds: self.seconds.saturating_sub(1), nanos: 999_999_999 },
+            None => Self { seconds: self.seconds.saturating_sub(1), nanos: 999_999_999, ..self },
         }
     }
 
     /// So many seconds earlier.
     pub(crate) fn minus_seconds(self, seconds: i64) -> Self {
-        Self { seconds: self.seconds.saturating_sub(seconds), nanos: self.nanos }
+        Self { seconds: self.seconds.saturating_sub(seconds), ..self }
     }
 }
 
@@ -112,6 +131,23 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_of_a_whole_second_may_be_from_any_time_in_it() {
+        let at = |text: &str| Stamp::parse(text.as_bytes()).expect(text);
+        let moment = at("2026-11-25T04:15:14.5Z");
+        for (entry, want) in [
+            ("2026-11-25T04:15:14.499999999Z", true),
+            ("2026-11-25T04:15:14.5Z", false),
+            ("2026-11-25T04:15:13Z", true),
+            ("2026-11-25T04:15:14.000000000Z", true),
+            ("2026-11-25T04:15:14Z", false),
+            ("2026-11-25T04:15:15Z", false),
+        ] {
+            assert_eq!(at(entry).is_before(moment), want, "{entry}");
+        }
+        assert_eq!(moment.second(), at("2026-11-25T04:15:14.0Z"));
+    }
 
     #[test]
     fn stamps_are_read_as_the_engine_writes_them() {

@@ -100,7 +100,7 @@ async fn what_is_before_a_moment_is_left_out_together_with_the_tail() {
     let options = LogOptions { since, tail: Some(4), follow: false };
     assert_eq!(read(&runtime, options).await, [line("line 4", 4), line("line 5", 5)]);
     let query = &fake.calls(LOGS)[0].query;
-    assert!(query.contains("tail=4") && query.contains(&format!("since={}.000000007", BEGIN + 3)), "{query}");
+    assert!(query.contains("tail=4") && query.contains(&format!("since={}.000000000", BEGIN + 3)), "{query}");
     read(&runtime, LogOptions { tail: None, ..options }).await;
     let query = &fake.calls(LOGS)[1].query;
     assert!(query.contains("tail=all") && query.contains("since="), "{query}");

@@ -109,7 +109,7 @@ impl Position {
 
     /// What an entry is that comes now.
     pub(crate) fn arrival(&mut self, source: LogSource, stamp: Stamp) -> Arrival {
-        if self.floor.is_some_and(|floor| stamp < floor) {
+        if self.floor.is_some_and(|floor| stamp.is_before(floor)) {
             return Arrival::Known;
         }
         if self.is_repeat(source, stamp) {
