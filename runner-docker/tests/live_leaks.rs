@@ -1,6 +1,9 @@
 //! What hundreds of lifecycles leave behind: nothing, here and on the engine (reports 42, 49, 51 and 55).
 //!
-//! `CNAP_LEAK_CYCLES` says how many lifecycles; the design's figure is for 500.
+//! `CNAP_LEAK_CYCLES` says how many lifecycles; the design's figure is for 500. They run on an engine of their own (so this
+//! needs root), because Docker 20.10.24 itself leaks: once in some hundreds of ends that meet each other it counts a
+//! container on a network that none is on, and refuses to remove that network until it is restarted. On the machine's
+//! engine, every such network would take one of its thirty subnets for good.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,11 +19,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use lab::{Lab, bind, grace, host, raw, tiny_image, workspace};
+use lab::private_engine::PrivateEngine;
+use lab::{Lab, bind, grace, host, raw, raw_at, tiny_image, workspace};
 use runner_core::container::StopOutcome;
 use runner_core::logs::LogOptions;
 use runner_core::{ContainerRuntime, ContainerState, ErrorKind};
 use runner_docker::DockerConfig;
+use serde_json::json;
 
 /// At once. Enough to meet each other, few enough for two cores.
 const AT_ONCE: usize = 8;
@@ -82,17 +87,19 @@ fn held() -> Held {
     Held { files: count("fd"), threads: count("task") }
 }
 
-/// Containers, networks, of this lab on the engine.
+/// Containers and networks of this lab on the engine.
 async fn on_the_engine(lab: &Lab) -> (usize, usize) {
     let containers = lab.runtime.list(&lab.labels()).await.unwrap().len();
-    let (_, networks) = raw("GET", "/networks", "");
+    let (_, networks) = raw_at(&lab.config.host, "GET", "/networks", "");
     let ours = networks.as_array().unwrap().iter().filter(|n| n["Name"] == lab.name.as_str()).count();
     (containers, ours)
 }
 
 #[tokio::test]
 async fn lifecycles_leave_nothing_open_and_nothing_behind() {
-    let lab = Lab::open().await;
+    let engine = PrivateEngine::start(false).await;
+    let image = tiny_image::load(&engine.host());
+    let lab = Lab::at(DockerConfig { host: engine.host(), ..DockerConfig::default() }, image).await;
     lives(&lab, 0..WARM_UP).await;
     assert_eq!(on_the_engine(&lab).await, (0, 1));
     let before = held();
@@ -117,8 +124,20 @@ async fn lifecycles_leave_nothing_open_and_nothing_behind() {
     eprintln!("{cycles} lifecycles, {AT_ONCE} at once, in {took:.1?}: {before:?} before, {after:?} after");
     assert!(after.files <= before.files, "{before:?} before, {after:?} after {cycles} lifecycles");
     assert!(after.threads <= before.threads, "{before:?} before, {after:?} after {cycles} lifecycles");
+    let (_, volumes) = raw_at(&engine.host(), "GET", "/volumes", "");
+    assert_eq!(volumes["Volumes"].as_array().map_or(0, Vec::len), 0, "{volumes}");
+
+    // The network is given back, unless the engine has lost count.
     lab.runtime.release().await.unwrap();
-    assert_eq!(on_the_engine(&lab).await, (0, 0));
+    if on_the_engine(&lab).await != (0, 0) {
+        let path = format!("/networks/{}", lab.name);
+        let (_, network) = raw_at(&engine.host(), "GET", &path, "");
+        let (status, said) = raw_at(&engine.host(), "DELETE", &path, "");
+        let refuses =
+            status == 403 && said["message"].as_str().is_some_and(|m| m.contains("active endpoints"));
+        assert!(refuses && network["Containers"] == json!({}), "{status} {said} {network}");
+        eprintln!("the engine has lost count of the network's containers: {said}");
+    }
 }
 
 /// Report 42: an engine has about thirty subnets to give, and one is enough.
