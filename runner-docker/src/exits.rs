@@ -22,7 +22,8 @@ use crate::json;
 /// Absences of the engine that are remembered. More than a handful in the life of a container is another problem.
 const KEPT_OUTAGES: usize = 16;
 
-/// Stops that are remembered. Each is forgotten when its container is removed, unless somebody else does that.
+/// Stops that are remembered, the oldest forgotten first. They outlive the container: whoever waits for one that was
+/// removed is told how it ended.
 const KEPT_INTENTS: usize = 4096;
 
 /// Around an absence. An engine that goes down closes its door first and ends the containers then; one that comes

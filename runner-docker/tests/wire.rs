@@ -18,7 +18,7 @@ use runner_core::{
     ContainerId, ContainerRuntime, ContainerSpec, ContainerState, ErrorKind, ImageRef, Result, Retry, Sink,
 };
 use runner_docker::{DockerConfig, DockerHost, DockerRuntime};
-use support::{Call, Fake, Reply, Then, entry, fail, frame, ok};
+use support::{Call, Fake, Reply, Then, entry, fail, frame, ok, unexpected};
 
 fn id() -> ContainerId {
     ContainerId::new("abc").unwrap()
@@ -64,10 +64,6 @@ const IMAGE: &str = "GET /images/img:1/json";
 const PULL: &str = "POST /images/create";
 const NETWORKS: &str = "GET /networks";
 const NEW_NETWORK: &str = "POST /networks/create";
-
-fn unexpected(call: &Call) -> Reply {
-    fail(599, &format!("unexpected: {}", call.what))
-}
 
 // ---- connecting
 

@@ -15,14 +15,10 @@ use base64::engine::general_purpose::URL_SAFE;
 use runner_core::image::{ImageRequest, PullPolicy, RegistryCredentials, RegistryLogin};
 use runner_core::{ContainerRuntime, ErrorKind, Retry, Secret, Sink};
 use serde_json::{Value, json};
-use support::{Call, Fake, Reply, Then, fail, ok};
+use support::{Fake, Reply, Then, fail, ok, unexpected};
 
 const IMAGE: &str = "GET /images/img:1/json";
 const PULL: &str = "POST /images/create";
-
-fn unexpected(call: &Call) -> Reply {
-    fail(599, &format!("unexpected: {}", call.what))
-}
 
 fn image(architecture: &str) -> Reply {
     ok(json!({"Id": "sha256:1", "Size": 1, "Os": "linux", "Architecture": architecture}).to_string())

@@ -21,7 +21,7 @@ use runner_core::{
     ContainerId, ContainerRuntime, ContainerSpec, ContainerState, ErrorKind, ExitReason, Retry, StopReason,
 };
 use serde_json::{Value, json};
-use support::{Call, Fake, Reply, Then, fail, ok};
+use support::{Call, Fake, Reply, Then, fail, ok, unexpected};
 
 const INSPECT: &str = "GET /containers/abc/json";
 const BY_NAME: &str = "GET /containers/name/json";
@@ -43,10 +43,6 @@ fn spec() -> ContainerSpec {
     spec.network = Network::None;
     spec.labels.insert("k".into(), "v".into());
     spec
-}
-
-fn unexpected(call: &Call) -> Reply {
-    fail(599, &format!("unexpected: {}", call.what))
 }
 
 fn container(state: &Value) -> Reply {

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use runner_core::logs::LogOptions;
 use runner_core::{ContainerId, ContainerRuntime, ErrorKind, Retry};
 use runner_docker::DockerRuntime;
-use support::{Call, Fake, Reply, Then, entry, fail, frame, ok};
+use support::{Fake, Reply, Then, entry, frame, ok, unexpected};
 
 const LOGS: &str = "GET /containers/abc/logs";
 const INSPECT: &str = "GET /containers/abc/json";
@@ -67,10 +67,6 @@ fn numbered(seconds: std::ops::RangeInclusive<u32>) -> Vec<u8> {
 /// What an engine says when it has lost the file that it follows.
 fn trouble() -> Vec<u8> {
     frame(3, b"Error grabbing logs: no such file or directory\n")
-}
-
-fn unexpected(call: &Call) -> Reply {
-    fail(599, &format!("unexpected: {}", call.what))
 }
 
 #[tokio::test]

@@ -81,6 +81,11 @@ pub(crate) fn fail(status: u16, message: &str) -> Reply {
     Reply::Json(status, format!(r#"{{"message":{message:?}}}"#))
 }
 
+/// To a request that no script foresees: a status that nothing else gives, so that the test says which it was.
+pub(crate) fn unexpected(call: &Call) -> Reply {
+    fail(599, &format!("unexpected: {}", call.what))
+}
+
 /// Frames of container output, as an engine sends them.
 pub(crate) fn frame(stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use runner_core::container::{Mount, MountSource, Network, UserSpec};
 use runner_core::{ContainerId, ContainerRuntime, ContainerSpec, ErrorKind, Retry};
 use serde_json::{Value, json};
-use support::{Call, Fake, Reply, fail, ok};
+use support::{Fake, Reply, fail, ok, unexpected};
 use tempfile::TempDir;
 
 const CREATE: &str = "POST /containers/create";
@@ -46,10 +46,6 @@ fn with_mount(source: impl Into<PathBuf>) -> ContainerSpec {
         read_only: false,
     });
     spec
-}
-
-fn unexpected(call: &Call) -> Reply {
-    fail(599, &format!("unexpected: {}", call.what))
 }
 
 fn created() -> Reply {
